@@ -1,0 +1,7 @@
+"""python -m bulksend."""
+
+from __future__ import annotations
+
+from bulksend.cli import main
+
+main()

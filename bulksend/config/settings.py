@@ -1,0 +1,221 @@
+"""How bulksend runs: flags, environment and config.toml, made into one frozen Settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationInfo
+
+from bulksend.config.source import Fault, Table, check, config_error, dotted_keys, nearest, put, read_toml
+
+__all__ = [
+    "AwsSettings",
+    "EngineSettings",
+    "LogSettings",
+    "MetricsSettings",
+    "PacingSettings",
+    "Settings",
+    "TransportSettings",
+    "load_settings",
+]
+
+_PREFIX = "BULKSEND_"
+_CONFIG_VARIABLE = "BULKSEND_CONFIG"
+_SQLITE = "sqlite:"
+
+
+def _region(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]{1,64}", text):
+        raise ValueError("must be the name of an AWS Region, such as 'eu-west-1'")
+    return text
+
+
+def _endpoint(text: str) -> str:
+    # The text is not shown: it could hold a password.
+    try:
+        parts = urlsplit(text)
+        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or parts.query or parts.fragment or "@" in parts.netloc or re.search(r"[\x00-\x20\x7f]", text):
+        raise ValueError("must be a URL such as 'http://127.0.0.1:8080', without user, query or fragment")
+    return text
+
+
+def _store(text: str, info: ValidationInfo) -> str:
+    # The text is not shown: the URL of a database holds a password.
+    path = text.removeprefix(_SQLITE)
+    if path in {text, ""} or "\0" in path:
+        raise ValueError("must be 'sqlite:PATH'")
+    folder = (info.context or {}).get("folder", Path())
+    return f"{_SQLITE}{Path(folder, path).absolute()}"
+
+
+class AwsSettings(Table):
+    """Which account is spoken to. Keys and secrets never stand here: the standard AWS credential chain finds them."""
+
+    region: Annotated[str, AfterValidator(_region)] | None = None
+    """AWS Region to send from. Not set: the AWS configuration's own (AWS_REGION, the profile)."""
+    profile: str | None = Field(default=None, min_length=1)
+    """Profile of the AWS configuration files to take credentials from. Not set: the AWS configuration's own."""
+    endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = None
+    """URL that is spoken to in place of Amazon SES, such as a simulator's. Not set: the Region's public endpoint."""
+
+
+class TransportSettings(Table):
+    """How long a request may take."""
+
+    connect_timeout_s: float = Field(default=10.0, gt=0, le=3600)
+    """Seconds until a connection, TLS included, has to stand. When they run out, nothing was sent."""
+    answer_timeout_s: float = Field(default=60.0, gt=0, le=3600)
+    """Seconds to wait for the answer to a request. When they run out, the whole batch is in doubt."""
+
+
+class PacingSettings(Table):
+    """How much of the account's quota is spent, and how fast. Quotas count recipients, not requests."""
+
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Part of the granted send rate to use, more than 0 and at most 1; leave some to other senders of the account."""
+    daily_reserve: int = Field(default=0, ge=0)
+    """Recipients of the 24-hour quota to leave to other senders."""
+    max_recipients_per_s: float | None = Field(default=None, gt=0)
+    """Recipients a second at most, whatever is granted. Not set: the granted rate times the share."""
+    max_calls_per_s: float | None = Field(default=None, gt=0)
+    """Requests a second at most. Not set: no limit but the recipients'."""
+
+
+class EngineSettings(Table):
+    """How many requests may be under way."""
+
+    max_in_flight: int = Field(default=64, ge=1, le=1000)
+    """Requests awaiting their answers at any time, from 1 to 1000; a crash leaves at most these in doubt."""
+
+
+class MetricsSettings(Table):
+    """Prometheus metrics of a run, on 127.0.0.1 only."""
+
+    port: int | None = Field(default=None, ge=0, le=65535)
+    """TCP port of http://127.0.0.1:PORT/metrics while sending; 0 takes any free one. Not set: none is opened."""
+
+
+class LogSettings(Table):
+    """What is logged, on standard error. Addresses never are."""
+
+    level: Literal["debug", "info", "warning", "error"] = "warning"
+    """The least severe kind of message to log: debug, info, warning or error."""
+    format: Literal["auto", "text", "json"] = "auto"
+    """text for people, json for machines; auto is text on a terminal and json elsewhere."""
+
+
+class Settings(Table):
+    """Every setting, validated."""
+
+    store: Annotated[str, AfterValidator(_store)] | None = None
+    """The folder with journal and snapshots, as sqlite:PATH, relative to the folder of the file that says it; in flags
+    and environment, to the current folder. Not set: .bulksend/ beside the campaign file."""
+    aws: AwsSettings = Field(default_factory=AwsSettings)
+    transport: TransportSettings = Field(default_factory=TransportSettings)
+    pacing: PacingSettings = Field(default_factory=PacingSettings)
+    engine: EngineSettings = Field(default_factory=EngineSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+
+
+def load_settings(config_file: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object]) -> Settings:
+    """The settings in force: overrides (flags) before BULKSEND_* variables before the config file before defaults.
+
+    The config file is `config_file` (--config), else the one that BULKSEND_CONFIG names, else config.toml in the
+    current folder if there is one, else none. A setting's variable is BULKSEND_<SECTION>_<KEY>, in capitals
+    (BULKSEND_STORE for `store`); an empty variable counts as not set. `overrides` maps dotted keys (`aws.region`) to
+    values; None is not given.
+
+    Raises:
+        ConfigError: one for every fault of every source: unknown keys (with the nearest known one), wrong types, values
+            out of range. A fault is reported even where a stronger source hides it.
+    """
+    hint = None
+    path = config_file or (Path(environ[_CONFIG_VARIABLE]) if environ.get(_CONFIG_VARIABLE) else None)
+    if path is None and Path("config.toml").is_file():
+        path = Path("config.toml")
+        hint = "Correct the keys named above, or name another file with --config if this config.toml is not bulksend's."
+
+    merged: dict[str, Any] = {}
+    faults: list[Fault] = []
+    if path is not None:
+        from_file = read_toml(path)
+        settings, wrong = check(Settings, from_file, lambda key: (str(path), key), {"folder": path.parent})
+        faults += wrong
+        _merge(merged, settings)
+
+    from_environ, wrong = _environ_tables(environ)
+    faults += wrong
+    settings, wrong = check(Settings, from_environ, lambda key: ("environment", _variable(key)), {})
+    faults += wrong
+    _merge(merged, settings)
+
+    from_flags: dict[str, Any] = {}
+    for key, value in overrides.items():
+        if value is not None:
+            put(from_flags, key, value)
+    settings, wrong = check(Settings, from_flags, lambda key: ("command line", key), {})
+    faults += wrong
+    _merge(merged, settings)
+
+    if faults:
+        raise config_error(faults, hint=hint)
+    return Settings.model_validate(merged)
+
+
+def _merge(merged: dict[str, Any], layer: Settings | None) -> None:
+    """Lay what one source says over what the weaker ones said."""
+    if layer is None:
+        return
+    for name, value in layer.model_dump(exclude_unset=True).items():
+        if isinstance(value, dict):
+            merged.setdefault(name, {}).update(value)
+        else:
+            merged[name] = value
+
+
+def _variable(key: str) -> str:
+    return _PREFIX + key.replace(".", "_").upper()
+
+
+def _environ_tables(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Fault]]:
+    """The tables that the BULKSEND_* variables spell, values made into the types of their keys."""
+    sections = {name for name in Settings.model_fields if name != "store"}
+    known = {_variable(key): key for key in dotted_keys(Settings) if key not in sections}
+    tables: dict[str, Any] = {}
+    faults: list[Fault] = []
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(_PREFIX) or variable == _CONFIG_VARIABLE or not text:
+            continue
+        if variable in known:
+            put(tables, known[variable], _typed(known[variable], text))
+            continue
+        meant = nearest(variable, [*known, _CONFIG_VARIABLE])
+        advice = f"did you mean {meant}?" if meant else f"known: {', '.join(known)}"
+        faults.append(Fault("environment", variable, f"is not a known variable; {advice}"))
+    return tables, faults
+
+
+def _typed(key: str, text: str) -> object:
+    """A variable's text as the number that its key wants; anything else stays text, for the model to judge."""
+    section, _, name = key.rpartition(".")
+    if not section:
+        return text
+    table = Settings.model_fields[section].annotation
+    assert isinstance(table, type)
+    assert issubclass(table, Table)
+    annotation = table.model_fields[name].annotation
+    for kind in (int, float):
+        if kind in (annotation, *get_args(annotation)):
+            try:
+                return kind(text)
+            except ValueError:
+                return text
+    return text

@@ -1,0 +1,124 @@
+"""demo: a made-up campaign through a misbehaving simulator, in a throw-away store. Nothing leaves this machine."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from pathlib import Path
+from unittest.mock import patch
+
+from rich.console import Console
+
+from bulksend import worker
+from bulksend.config import Settings, load_campaign
+from bulksend.errors import ExitCode
+from bulksend.model import CampaignState
+from bulksend.report import LiveProgress, print_doubts, print_plan, print_status
+from bulksend.simulator import SimulatorProcess
+from bulksend.worker import Sent, Store
+from bulksend.worker.log import RunLog
+
+__all__ = ["run_demo"]
+
+CAMPAIGN = """\
+name = "demo"
+[sender]
+from = "Example News <news@example.com>"
+[content]
+inline = { subject = "Hello {{first_name}}", text = "Dear {{first_name}}, your plan is {{plan}}." }
+default_data = { plan = "free" }
+[recipients]
+path = "list.csv"
+"""
+NAMES = ("Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald")
+EXAMPLE_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+}
+"""The ones of the AWS documentation: the simulator wants requests signed, and nobody's own keys are used for it."""
+
+
+def run_demo(people: Console, recipients: int, settings: Settings) -> int:
+    """Plan, send and compare the journal with the simulator's own count; returns the exit code.
+
+    0 if the books agree.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="bulksend-demo-") as folder,
+        patch.dict("os.environ", EXAMPLE_CREDENTIALS),
+        SimulatorProcess(max_send_rate_per_s=max(500.0, recipients / 8), latency_ms=40) as simulator,
+    ):
+        simulator.rules(
+            [
+                {"fault": "transient_failure", "share": 0.02, "times": recipients // 50},
+                {"fault": "throttled_429", "share": 0.02, "times": 3},
+                {"fault": "unavailable_503", "share": 0.02, "times": 3},
+                {"fault": "reset_after_accepting", "share": 1.0, "first_request": 12, "last_request": 12},
+            ]
+        )
+        return _run(people, Path(folder), recipients, _at(settings, simulator.url), simulator)
+
+
+def _run(people: Console, folder: Path, recipients: int, settings: Settings, simulator: SimulatorProcess) -> int:
+    _write_list(folder / "list.csv", recipients)
+    (folder / "campaign.toml").write_text(CAMPAIGN, "utf-8")
+    file = load_campaign(folder / "campaign.toml")
+    store = Store.open(settings, folder)
+    people.print("A simulator of SES that throttles, fails and drops connections; a list with faults of its own.\n")
+    planned = worker.plan(file, settings, store)
+    print_plan(people, planned.campaign, planned.warnings)
+    people.print()
+    tally = store.journal.tally(planned.campaign)
+    with LiveProgress(people, file.name, tally) as progress:
+        sent = worker.send(
+            planned.campaign,
+            settings,
+            store,
+            observers=(progress, RunLog(file.name)),
+            on_drain=progress.say_draining,
+        )
+    print_status(people, sent.campaign, sent.tally)
+    if sent.tally.in_doubt:
+        people.print("\nThe simulator accepted one request and dropped the connection. Nobody can know that here:")
+        found = worker.doubts(store, sent.campaign)
+        print_doubts(people, ((d.row, d.report.status, d.report.reason, d.report.at) for d in found), most=3)
+    return _compare(people, sent, simulator)
+
+
+def _compare(people: Console, sent: Sent, simulator: SimulatorProcess) -> int:
+    theirs = simulator.tally(sent.campaign.id)
+    ours = sent.tally
+    copies = len(theirs["copies"])
+    people.print(
+        f"\nThe simulator's own count: {theirs['accepted']:,} accepted, {copies} copies. "
+        f"Ours: {ours.accepted:,} accepted, {ours.in_doubt:,} in doubt, {ours.dead:,} dead."
+    )
+    if sent.interrupted or sent.campaign.state is not CampaignState.FINISHED:
+        return int(sent.exit_code)
+    agree = ours.adds_up and not copies and ours.accepted <= theirs["accepted"] <= ours.accepted + ours.in_doubt
+    if not agree:
+        people.print("[bold red]The books do not agree: please report this.[/]")
+        return int(ExitCode.UNEXPECTED)
+    people.print(f"[bold green]The books agree[/] after {sent.duration_s:.1f} s: nobody twice, nobody lost.")
+    return int(ExitCode.DONE)
+
+
+def _at(settings: Settings, url: str) -> Settings:
+    """The same settings, but for the simulator and the store beside the demo's own file."""
+    aws = settings.aws.model_copy(update={"endpoint_url": url, "region": "eu-west-1", "profile": None})
+    return settings.model_copy(update={"aws": aws, "store": None})
+
+
+def _write_list(path: Path, recipients: int) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("email", "first_name", "plan"))
+        for n in range(1, recipients + 1):
+            address = f"success+{n}@simulator.amazonses.com"
+            if n % 500 == 0:
+                address = f"not an address {n}"
+            elif n % 400 == 0:
+                address = "success+1@simulator.amazonses.com"
+            elif n % 300 == 0:
+                address = f"fault.message_rejected+{n}@example.com"
+            rows.writerow((address, NAMES[n % len(NAMES)], "pro" if n % 3 else "free"))

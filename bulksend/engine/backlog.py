@@ -1,0 +1,249 @@
+"""What is still to be sent, in which order, and how much of it is in memory. Pure but for the clock it is told.
+
+Chunks are opened in the order of the list. Within a campaign, halves of a refused batch come first, then retries that
+are due, then entries never tried; the oldest chunk before the next.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from bulksend.ledger import Ledger
+from bulksend.model import MAX_BATCH_RECIPIENTS, Batch, BatchKind, Chunk, EntryState
+
+__all__ = ["Backlog", "OpenChunk"]
+
+RETRY_GRID_S = 1.0
+"""Due times are rounded up to this, so that retries share requests."""
+PARK_AFTER_S = 60.0
+"""A chunk with nothing to do for so long is given back."""
+MAX_OPEN_BYTES = 48 * 1024 * 1024
+"""Entries held in open chunks, before those that only wait are given back early."""
+
+
+class OpenChunk:
+    """A chunk in memory: its entries, its ledger, and what of it waits for what."""
+
+    def __init__(self, chunk: Chunk, ledger: Ledger, now: float, resend_after_s: float | None) -> None:
+        self.chunk = chunk
+        self.ledger = ledger
+        self.in_flight = 0
+        self.fresh: deque[range] = deque()
+        self.due: list[tuple[float, int]] = []
+        self.splits: deque[tuple[Sequence[int], int]] = deque()
+        self.doubts: list[tuple[float, int, int]] = []
+        """(time of resending, index, attempt id) of in-doubt entries, where the policy sends them again."""
+        start: int | None = None
+        for i, state in enumerate(ledger.states):
+            untried = state == EntryState.PENDING and i not in ledger.histories
+            if untried and start is None:
+                start = i
+            elif not untried and start is not None:
+                self.fresh.append(range(start, i))
+                start = None
+            if state == EntryState.PENDING and not untried:
+                self.retry(i, ledger.histories[i].due_at, now)
+        if start is not None:
+            self.fresh.append(range(start, len(ledger.states)))
+        if resend_after_s is not None:
+            for i, last in ledger.last.items():
+                if ledger.states[i] == EntryState.IN_DOUBT:
+                    self.doubt(i, last.attempt_id, last.sent_at + resend_after_s)
+
+    def doubt(self, index: int, attempt_id: int, resend_at: float) -> None:
+        """Let an in-doubt entry wait until it may be sent again."""
+        heapq.heappush(self.doubts, (resend_at, index, attempt_id))
+
+    def retry(self, index: int, due_at: float, now: float) -> None:
+        """Let a pending entry wait until it is due."""
+        at = due_at if due_at <= now else math.ceil(due_at / RETRY_GRID_S) * RETRY_GRID_S
+        heapq.heappush(self.due, (at, index))
+
+    @property
+    def number(self) -> int:
+        """Its place in the snapshot."""
+        return self.chunk.number
+
+    @property
+    def next_at(self) -> float | None:
+        """When something of it can go out: 0 for now, None for never."""
+        if self.splits or self.fresh:
+            return 0.0
+        times = [heap[0][0] for heap in (self.due, self.doubts) if heap]
+        return min(times, default=None)
+
+    @property
+    def untried(self) -> int:
+        """Entries ready to go for the first time."""
+        return sum(map(len, self.fresh))
+
+
+class Backlog:
+    """The open chunks of one campaign, and the numbers of those not open."""
+
+    def __init__(self, campaign_id: str, unopened: Iterable[int], *, resend_after_s: float | None = None) -> None:
+        self.campaign_id = campaign_id
+        self._resend_after_s = resend_after_s
+        self._unopened = deque(unopened)
+        self._open: dict[int, OpenChunk] = {}
+        self._parked: list[tuple[float, int]] = []
+        self._batches = 0
+
+    def wants(self, now: float, enough_entries: int) -> int | None:
+        """The chunk to open next, if what is ready is less than enough.
+
+        A parked one that is due, else the next of the list.
+        """
+        if self._parked and self._parked[0][0] <= now:
+            return self._parked[0][1]
+        if not self._unopened or self._open_bytes() > MAX_OPEN_BYTES:
+            return None
+        ready = sum(c.untried for c in self._open.values())
+        return self._unopened[0] if ready < enough_entries else None
+
+    def add(self, chunk: Chunk, ledger: Ledger, now: float) -> OpenChunk:
+        """Take up a chunk that has been read."""
+        if self._unopened and self._unopened[0] == chunk.number:
+            self._unopened.popleft()
+        self._parked = [(at, n) for at, n in self._parked if n != chunk.number]
+        heapq.heapify(self._parked)
+        opened = self._open[chunk.number] = OpenChunk(chunk, ledger, now, self._resend_after_s)
+        return opened
+
+    def __getitem__(self, number: int) -> OpenChunk:
+        return self._open[number]
+
+    def drop(self, number: int) -> None:
+        """Forget a chunk that is done, or that must be read anew."""
+        del self._open[number]
+
+    def reopen(self, number: int) -> None:
+        """Put a chunk back in the queue, to be read anew."""
+        if number not in self._unopened and number not in self._open:
+            self._unopened.appendleft(number)
+
+    def finished(self) -> list[int]:
+        """Open chunks with nothing left to send and nothing under way."""
+        return [c.number for c in self._open.values() if c.in_flight == 0 and c.next_at is None]
+
+    def park(self, now: float) -> None:
+        """Give back the memory of chunks that only wait: for long, or while others need the room."""
+        crowded = self._open_bytes() > MAX_OPEN_BYTES
+        for c in list(self._open.values()):
+            at = c.next_at
+            if c.in_flight == 0 and at is not None and at > now and (crowded or at - now > PARK_AFTER_S):
+                del self._open[c.number]
+                heapq.heappush(self._parked, (at, c.number))
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is open, waiting or unopened."""
+        return not (self._open or self._parked or self._unopened)
+
+    def next_at(self) -> float | None:
+        """When the next waiting entry is due; None if none waits."""
+        times = [at for c in self._open.values() if (at := c.next_at) is not None]
+        if self._parked:
+            times.append(self._parked[0][0])
+        return min(times, default=None)
+
+    def take(self, max_recipients: int, now: float, *, probe: bool = False) -> Batch | None:
+        """The next batch of at most so many recipients (one entry at least), or None if nothing is due. Takes it out.
+
+        A probe is one entry.
+        """
+        entries = 1 if probe else MAX_BATCH_RECIPIENTS
+        for kind in (BatchKind.SPLIT, BatchKind.RETRY, BatchKind.FIRST):
+            for c in self._open.values():
+                taken = _take(c, kind, max_recipients, entries, now)
+                if taken is None:
+                    continue
+                indices, recipients, origin = taken
+                if kind is BatchKind.FIRST:
+                    self._batches += 1
+                    origin = self._batches
+                c.in_flight += 1
+                return Batch(self.campaign_id, c.chunk, indices, recipients, BatchKind.PROBE if probe else kind, origin)
+        return None
+
+    def put_back(self, batch: Batch) -> None:
+        """A batch that was taken but never intended."""
+        c = self._open[batch.chunk.number]
+        c.in_flight -= 1
+        c.splits.appendleft((batch.indices, batch.origin))
+
+    def due_doubts(self, now: float) -> list[tuple[int, list[tuple[int, int]]]]:
+        """(chunk, [(index, attempt id)]) of in-doubt entries that the policy may send again now. Takes them out."""
+        found = []
+        for c in self._open.values():
+            due = []
+            while c.doubts and c.doubts[0][0] <= now:
+                _, index, attempt_id = heapq.heappop(c.doubts)
+                due.append((index, attempt_id))
+            if due:
+                found.append((c.number, due))
+        return found
+
+    def _open_bytes(self) -> int:
+        return sum(c.chunk.size_bytes for c in self._open.values())
+
+
+def _take(
+    c: OpenChunk, kind: BatchKind, max_recipients: int, max_entries: int, now: float
+) -> tuple[Sequence[int], int, int] | None:
+    """(indices, recipients, origin) of the next batch of this kind, or None."""
+    match kind:
+        case BatchKind.SPLIT:
+            return _take_split(c, max_recipients, max_entries)
+        case BatchKind.FIRST:
+            return _take_untried(c, max_recipients, max_entries)
+        case BatchKind.RETRY | BatchKind.PROBE:
+            return _take_due(c, max_recipients, max_entries, now)
+
+
+def _take_split(c: OpenChunk, max_recipients: int, max_entries: int) -> tuple[Sequence[int], int, int] | None:
+    if not c.splits:
+        return None
+    indices, origin = c.splits.popleft()
+    count, recipients = _fit(c.chunk.recipients, indices, max_recipients, max_entries)
+    if count < len(indices):
+        c.splits.appendleft((indices[count:], origin))
+    return indices[:count], recipients, origin
+
+
+def _take_untried(c: OpenChunk, max_recipients: int, max_entries: int) -> tuple[Sequence[int], int, int] | None:
+    if not c.fresh:
+        return None
+    indices = c.fresh[0]
+    count, recipients = _fit(c.chunk.recipients, indices, max_recipients, max_entries)
+    if count < len(indices):
+        c.fresh[0] = indices[count:]
+    else:
+        c.fresh.popleft()
+    return indices[:count], recipients, 0
+
+
+def _take_due(c: OpenChunk, max_recipients: int, max_entries: int, now: float) -> tuple[Sequence[int], int, int] | None:
+    due: list[int] = []
+    while c.due and c.due[0][0] <= now and len(due) < max_entries:
+        due.append(heapq.heappop(c.due)[1])
+    if not due:
+        return None
+    due.sort()
+    count, recipients = _fit(c.chunk.recipients, due, max_recipients, max_entries)
+    for i in due[count:]:
+        heapq.heappush(c.due, (now, i))
+    return due[:count], recipients, 0
+
+
+def _fit(recipients: Sequence[int], indices: Sequence[int], max_recipients: int, max_entries: int) -> tuple[int, int]:
+    """How many of the entries fit, one at least, and how many recipients they have."""
+    total = 0
+    for count, i in enumerate(indices):
+        if count == max_entries or (count and total + recipients[i] > max_recipients):
+            return count, total
+        total += recipients[i]
+    return len(indices), total

@@ -1,0 +1,460 @@
+"""One campaign's pipeline: batch → pacer → durable intent → transport → classify → settle.
+
+One conductor decides what goes next and is the only one to wait at the pacer; each request in the air is a task of
+its own. The conductor does nothing durable, so it may be cancelled anywhere; a flight is never cancelled between its
+answer and its outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from bulksend.engine.backlog import Backlog
+from bulksend.engine.circuit import Circuit
+from bulksend.engine.flight import FlightSize
+from bulksend.engine.ports import Journal, Observer, Pacer, Source, Transport
+from bulksend.engine.remedies import (
+    account_halt,
+    campaign_halt,
+    clock_halt,
+    credentials_halt,
+    doubtful_probes_halt,
+    streak_halt,
+)
+from bulksend.engine.streak import RefusalStreak
+from bulksend.errors import BulksendError, HaltedError, JournalError
+from bulksend.facts import (
+    BatchAnswered,
+    BatchSent,
+    CampaignHalted,
+    CircuitChanged,
+    EntriesReturned,
+    Fact,
+    UnknownStatus,
+)
+from bulksend.ledger import LastOutcome
+from bulksend.model import (
+    Answer,
+    Answered,
+    Batch,
+    BatchKind,
+    CampaignState,
+    Doubtful,
+    EntryOutcome,
+    EntryState,
+    Halt,
+    Intent,
+    NotSent,
+    Policy,
+    Refused,
+    Settlement,
+    SettlementVerdict,
+    Verdict,
+)
+from bulksend.outcome import Backoff, EntryHistory, classify_request, knows_status, resolve_retry
+
+__all__ = ["Engine"]
+
+RESEND_AFTER_S = 31 * 60.0
+"""A signature is good for 15 minutes either side of its date; after this none of ours can still be."""
+MAX_SKEWED_ANSWERS = 3
+ENOUGH_BATCHES = 2
+SETTLE_TRIES = 30
+SETTLE_AGAIN_S = 1.0
+
+
+class Engine:
+    """Sends what is left of one campaign.
+
+    `run` returns the state that the campaign is in at the end: FINISHED, HALTED or PAUSED (or CANCELLED by somebody
+    else). `now` is the store's clock in epoch seconds.
+    """
+
+    def __init__(
+        self,
+        campaign_id: str,
+        *,
+        source: Source,
+        journal: Journal,
+        transport: Transport,
+        pacer: Pacer,
+        observers: Sequence[Observer] = (),
+        policy: Policy | None = None,
+        max_in_flight: int = 64,
+        now: Callable[[], float] = time.time,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        policy = policy or Policy()
+        self._campaign_id = campaign_id
+        self._source = source
+        self._journal = journal
+        self._transport = transport
+        self._pacer = pacer
+        self._observers = observers
+        self._now = now
+        self._resend_after_s = RESEND_AFTER_S if policy.resend_in_doubt else None
+        self._backoff = Backoff(policy.max_attempts, uniform)
+        self._backlog = Backlog(campaign_id, ())
+        self._circuit = Circuit(uniform)
+        self._streak = RefusalStreak()
+        self._flight_size = FlightSize(max_in_flight)
+        self._flights: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[Answer]] = set()
+        self._landed = asyncio.Event()
+        self._conductor: asyncio.Task[None] | None = None
+        self._end: CampaignState | None = None
+        self._failure: BaseException | None = None
+        self._accepted_generation = -1
+        self._renewed_generation = -1
+        self._skewed_answers = 0
+        self.halt: Halt | None = None
+
+    async def run(self) -> CampaignState:
+        """Send until nothing is left, something halts, or `drain` is called.
+
+        Raises:
+            JournalError: the journal failed; unanswered requests will be in doubt.
+            SnapshotError: the snapshot is missing or damaged.
+        """
+        await self._journal.set_state(self._campaign_id, CampaignState.SENDING)
+        self._conductor = asyncio.create_task(self._conduct(), name="conductor")
+        if self._end is not None:
+            self._conductor.cancel()
+        try:
+            await self._conductor
+        except asyncio.CancelledError:
+            if self._end is None and self._failure is None:
+                raise
+        except HaltedError as error:
+            self._stop(error.halt)
+        except BulksendError as error:
+            self._failure = error
+        while self._flights:
+            await asyncio.wait(self._flights)
+        if self._failure is not None:
+            raise self._failure
+        end = self._end or CampaignState.FINISHED
+        if end is not CampaignState.CANCELLED:
+            await self._journal.set_state(self._campaign_id, end, self.halt)
+        return end
+
+    def drain(self) -> None:
+        """Make no new intents; wait for the answers in flight; then `run` returns PAUSED."""
+        self._finish(CampaignState.PAUSED)
+
+    def abandon(self) -> None:
+        """Do not wait for the answers either: what is in flight becomes in doubt at once."""
+        self.drain()
+        for sending in self._sending:
+            sending.cancel()
+
+    # The conductor ----------------------------------------------------------------------------------------------------
+
+    async def _conduct(self) -> None:
+        while True:
+            numbers = await self._journal.open_chunks(self._campaign_id)
+            if not numbers:
+                return
+            self._backlog = Backlog(self._campaign_id, numbers, resend_after_s=self._resend_after_s)
+            while not self._backlog.empty:
+                await self._step()
+
+    async def _step(self) -> None:
+        self._landed.clear()
+        await self._resend_due_doubts()
+        await self._close_finished()
+        await self._open_wanted()
+        if self._backlog.empty:
+            return
+        probing = self._circuit.is_open
+        clock_s = asyncio.get_running_loop().time()
+        if probing and (self._flights or clock_s < self._circuit.probe_at):
+            await self._wait(None if self._flights else self._circuit.probe_at - clock_s)
+            return
+        if len(self._flights) >= self._flight_size.limit(self._pacer.rate_per_s, self._pacer.batch_recipients):
+            await self._wait(None)
+            return
+        now = self._now()
+        batch = self._backlog.take(self._pacer.batch_recipients, now, probe=probing)
+        if batch is None:
+            self._backlog.park(now)
+            due_at = self._backlog.next_at()
+            await self._wait(None if due_at is None else max(0.0, due_at - now))
+            return
+        await self._launch(batch, probing=probing)
+
+    async def _launch(self, batch: Batch, *, probing: bool) -> None:
+        loop = asyncio.get_running_loop()
+        asked_s = loop.time()
+        try:
+            await self._pacer.acquire(batch.recipients)
+        except BaseException:
+            self._backlog.put_back(batch)
+            raise
+        if self._circuit.is_open and not probing:
+            self._pacer.give_back(batch.recipients)
+            self._backlog.put_back(batch)
+            return
+        flight = asyncio.create_task(self._fly(batch, loop.time() - asked_s))
+        self._flights.add(flight)
+        flight.add_done_callback(self._land_flight)
+
+    async def _wait(self, at_most_s: float | None) -> None:
+        """Until an answer has landed, or so long."""
+        if at_most_s is None and not self._flights:
+            return
+        try:
+            async with asyncio.timeout(at_most_s):
+                await self._landed.wait()
+        except TimeoutError:
+            pass
+
+    async def _open_wanted(self) -> None:
+        while True:
+            now = self._now()
+            limit = self._flight_size.limit(self._pacer.rate_per_s, self._pacer.batch_recipients)
+            number = self._backlog.wants(now, ENOUGH_BATCHES * limit * self._pacer.batch_recipients)
+            if number is None:
+                return
+            ledger = await self._journal.open_chunk(self._campaign_id, number)
+            self._backlog.add(await self._source.chunk(number), ledger, now)
+
+    async def _close_finished(self) -> None:
+        for number in self._backlog.finished():
+            closed = await self._journal.close_chunk(self._campaign_id, number)
+            self._backlog.drop(number)
+            if not closed:
+                self._backlog.reopen(number)
+
+    async def _resend_due_doubts(self) -> None:
+        if self._resend_after_s is None:
+            return
+        now = self._now()
+        for number, due in self._backlog.due_doubts(now):
+            wanted = [Settlement(a, i, SettlementVerdict.RESEND, "the campaign's policy", now) for i, a in due]
+            opened = self._backlog[number]
+            for settlement in await self._journal.decide(self._campaign_id, number, wanted):
+                if opened.ledger.settle(settlement):
+                    opened.retry(settlement.index, now, now)
+            self._tell(EntriesReturned(Verdict.IN_DOUBT, len(due)))
+
+    # A flight ---------------------------------------------------------------------------------------------------------
+
+    async def _fly(self, batch: Batch, pacer_wait_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        opened = self._backlog[batch.chunk.number]
+        asked_s = loop.time()
+        if not opened.ledger.intend(batch.indices):
+            raise AssertionError("a batch was taken of which an entry is not pending")
+        try:
+            intent = await self._journal.intend(batch)
+        except BulksendError:
+            opened.ledger.unintend(batch.indices)
+            self._pacer.give_back(batch.recipients)
+            raise
+        if intent is None:
+            await self._nothing_may_go(batch)
+            return
+        if len(intent.batch.indices) < len(batch.indices):
+            for i in set(batch.indices).difference(intent.batch.indices):
+                opened.ledger.states[i] = EntryState.ACCEPTED
+            self._pacer.give_back(batch.recipients - intent.batch.recipients)
+            batch = intent.batch
+        sent_s = loop.time()
+        self._tell(BatchSent(batch.kind, len(batch.indices), batch.recipients, pacer_wait_s, sent_s - asked_s))
+        if self._end is None:
+            answer = await self._send(batch)
+        else:
+            answer = NotSent("sending was stopped before the request left")
+        answered_s = loop.time()
+        self._flight_size.note(answered_s - asked_s)
+        await self._land(intent, answer, sent_s, answered_s)
+
+    async def _send(self, batch: Batch) -> Answer:
+        sending = asyncio.create_task(self._transport.send(batch.payload()))
+        self._sending.add(sending)
+        try:
+            return await sending
+        except asyncio.CancelledError:
+            return Doubtful("interrupted while the answer was awaited")
+        finally:
+            self._sending.discard(sending)
+
+    async def _nothing_may_go(self, batch: Batch) -> None:
+        self._pacer.give_back(batch.recipients)
+        opened = self._backlog[batch.chunk.number]
+        opened.ledger.unintend(batch.indices)
+        state = await self._journal.campaign_state(self._campaign_id)
+        if state in (CampaignState.PAUSED, CampaignState.CANCELLED):
+            self._finish(state)
+            return
+        for i in batch.indices:
+            opened.ledger.states[i] = EntryState.ACCEPTED
+        opened.in_flight -= 1
+
+    async def _land(self, intent: Intent, answer: Answer, sent_s: float, answered_s: float) -> None:
+        batch = intent.batch
+        verdict, outcomes = classify_request(answer, len(batch.indices))
+        if verdict is Verdict.LIMIT_EXCEEDED:
+            verdict = Verdict.DAY_SPENT if await self._pacer.is_day_spent() else Verdict.TRANSIENT
+            outcomes = [EntryOutcome(verdict, o.status, o.reason) for o in outcomes]
+        if verdict is Verdict.SPLIT and len(batch.indices) == 1:
+            outcomes = [EntryOutcome(Verdict.DEAD, outcomes[0].status, outcomes[0].reason)]
+        if isinstance(answer, Answered):
+            for result in answer.results:
+                if not knows_status(result.status):
+                    self._tell(UnknownStatus(result.status))
+        verdicts = [o.verdict for o in outcomes]
+        outcomes = self._judge(intent, outcomes)
+        await self._settle(intent, outcomes)
+        self._book(intent, verdict, outcomes)
+        counts = Counter((o.verdict, o.status) for o in outcomes)
+        self._tell(BatchAnswered(verdict, batch.recipients, answered_s - sent_s, counts))
+        if self._circuit.note(verdicts, answered_s, probe=batch.kind is BatchKind.PROBE):
+            why = f"{outcomes[0].status} {outcomes[0].reason}".strip()
+            self._tell(CircuitChanged(self._circuit.is_open, self._circuit.probe_at - answered_s, why))
+        if self._circuit.hopeless:
+            self._stop(doubtful_probes_halt())
+        await self._heed(answer, verdicts, outcomes, sent_s)
+
+    async def _settle(self, intent: Intent, outcomes: list[EntryOutcome]) -> None:
+        """Record the answer; while the journal cannot, send nothing more, and try again: the answer comes only once."""
+        for _ in range(SETTLE_TRIES - 1):
+            try:
+                return await self._journal.settle(intent, outcomes)
+            except JournalError as error:
+                self._failure = self._failure or error
+                self._finish(CampaignState.HALTED)
+                await asyncio.sleep(SETTLE_AGAIN_S)
+        return await self._journal.settle(intent, outcomes)
+
+    def _judge(self, intent: Intent, outcomes: list[EntryOutcome]) -> list[EntryOutcome]:
+        """What the entries' own histories and the refusals before them make of the outcomes."""
+        batch = intent.batch
+        now = self._now()
+        histories = self._backlog[batch.chunk.number].ledger.histories
+        judged = []
+        for index, outcome in zip(batch.indices, outcomes, strict=True):
+            if outcome.verdict is Verdict.ACCEPTED:
+                if self._streak.entries:
+                    self._streak.note(intent.attempt_id, batch, index, outcome)
+                judged.append(outcome)
+                continue
+            if self._streak.blames_campaign(outcome, batch):
+                innocent = EntryOutcome(Verdict.CAMPAIGN_AT_FAULT, outcome.status, outcome.reason, due_at=now)
+                judged.append(innocent)
+                continue
+            self._streak.note(intent.attempt_id, batch, index, outcome)
+            judged.append(resolve_retry(outcome, histories.get(index) or EntryHistory(), now, self._backoff))
+        return judged
+
+    def _book(self, intent: Intent, verdict: Verdict, outcomes: list[EntryOutcome]) -> None:
+        """Move ledger and backlog along with what is now in the journal."""
+        batch, now = intent.batch, self._now()
+        opened = self._backlog[batch.chunk.number]
+        opened.in_flight -= 1
+        ledger = opened.ledger
+        if all(o.verdict is Verdict.ACCEPTED for o in outcomes):
+            ledger.accept_all(batch.indices)
+            return
+        returned = 0
+        for index, outcome in zip(batch.indices, outcomes, strict=True):
+            ledger.record(index, LastOutcome(intent.attempt_id, intent.at, outcome), now)
+            match outcome.verdict.state:
+                case EntryState.PENDING:
+                    returned += batch.chunk.recipients[index]
+                    if verdict is not Verdict.SPLIT:
+                        opened.retry(index, now if outcome.due_at is None else outcome.due_at, now)
+                case EntryState.DEAD:
+                    returned += batch.chunk.recipients[index]
+                case EntryState.IN_DOUBT:
+                    if self._resend_after_s is not None:
+                        opened.doubt(index, intent.attempt_id, intent.at + self._resend_after_s)
+                case EntryState.ACCEPTED | EntryState.IN_FLIGHT:
+                    pass
+        if verdict is Verdict.SPLIT and len(batch.indices) > 1:
+            middle = len(batch.indices) // 2
+            opened.splits.append((batch.indices[:middle], batch.origin))
+            opened.splits.append((batch.indices[middle:], batch.origin))
+        self._pacer.give_back(returned)
+
+    async def _heed(self, answer: Answer, verdicts: list[Verdict], outcomes: list[EntryOutcome], sent_s: float) -> None:
+        """What the answer asks of the sender, beyond its own entries."""
+        seen = set(verdicts)
+        if Verdict.ACCEPTED in seen:
+            self._skewed_answers = 0
+            self._accepted_generation = self._renewed_generation
+        if Verdict.THROTTLED in seen:
+            self._pacer.throttled(sent_s)
+        if Verdict.DAY_SPENT in seen:
+            self._pacer.day_spent()
+        if Verdict.CLOCK_SKEWED in seen and isinstance(answer, Refused):
+            self._heed_clock(answer)
+        if Verdict.CREDENTIALS_REFUSED in seen and isinstance(answer, Refused):
+            await self._heed_credentials(answer)
+        for blame, halt in ((Verdict.ACCOUNT_AT_FAULT, account_halt), (Verdict.CAMPAIGN_AT_FAULT, campaign_halt)):
+            at_fault = next((o for o, v in zip(outcomes, verdicts, strict=True) if v is blame), None)
+            if at_fault is not None:
+                self._stop(halt(at_fault.status, at_fault.reason))
+        if self._streak.tripped and self.halt is None:
+            await self._halt_for_streak()
+
+    def _heed_clock(self, refused: Refused) -> None:
+        self._skewed_answers += 1
+        if refused.server_time is None or self._skewed_answers > MAX_SKEWED_ANSWERS:
+            self._stop(clock_halt())
+        else:
+            self._transport.set_clock(refused.server_time)
+
+    async def _heed_credentials(self, refused: Refused) -> None:
+        fruitless = refused.generation == self._renewed_generation and self._accepted_generation < refused.generation
+        if fruitless:
+            self._stop(credentials_halt(refused.code, refused.text))
+            return
+        self._renewed_generation = await self._transport.renew_credentials(refused.generation)
+
+    async def _halt_for_streak(self) -> None:
+        entries, now = self._streak.entries, self._now()
+        self._stop(streak_halt(self._streak.status, self._streak.reason, len(entries)))
+        returned = 0
+        for chunk in {e.chunk for e in entries}:
+            wanted = [
+                Settlement(e.attempt_id, e.index, SettlementVerdict.RETURNED, "the campaign was at fault", now)
+                for e in entries
+                if e.chunk == chunk
+            ]
+            returned += len(await self._journal.decide(self._campaign_id, chunk, wanted))
+        self._tell(EntriesReturned(Verdict.DEAD, returned))
+
+    # Ends -------------------------------------------------------------------------------------------------------------
+
+    def _land_flight(self, flight: asyncio.Task[None]) -> None:
+        self._flights.discard(flight)
+        self._landed.set()
+        if flight.cancelled():
+            return
+        error = flight.exception()
+        if error is not None:
+            if self._failure is None:
+                self._failure = error
+            self._finish(CampaignState.HALTED)
+
+    def _stop(self, halt: Halt) -> None:
+        if self.halt is None:
+            self.halt = halt
+            self._tell(CampaignHalted(halt))
+        self._finish(CampaignState.HALTED)
+
+    def _finish(self, state: CampaignState) -> None:
+        if self._end is None:
+            self._end = state
+        if self._conductor is not None and not self._conductor.done():
+            self._conductor.cancel()
+
+    def _tell(self, fact: Fact) -> None:
+        for observer in self._observers:
+            observer.observe(fact)

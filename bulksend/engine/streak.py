@@ -1,0 +1,62 @@
+"""The same refusal for everybody is the campaign's fault, not the people's. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bulksend.model import Batch, EntryOutcome, Verdict
+
+__all__ = ["RefusalStreak", "RefusedEntry"]
+
+LENGTH = 20
+BATCHES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedEntry:
+    """A dead letter that may turn out to be innocent."""
+
+    attempt_id: int
+    chunk: int
+    index: int
+
+
+class RefusalStreak:
+    """Counts entries refused in a row for the same reason, in first-attempt batches and what they were split into.
+
+    An acceptance ends a streak; another reason starts a new one. `tripped` names the reason once 20 entries of at
+    least two batches have met it.
+    """
+
+    def __init__(self) -> None:
+        self.status = ""
+        self.reason = ""
+        self.tripped = False
+        self.entries: list[RefusedEntry] = []
+        self._origins: set[int] = set()
+
+    def blames_campaign(self, outcome: EntryOutcome, batch: Batch) -> bool:
+        """Whether this refusal is one more of those that have tripped it."""
+        return self.tripped and batch.origin > 0 and outcome.verdict is Verdict.DEAD and outcome.status == self.status
+
+    def note(self, attempt_id: int, batch: Batch, index: int, outcome: EntryOutcome) -> None:
+        """Take up the verdict that SES's answer gives an entry, before any patience runs out."""
+        if self.tripped:
+            return
+        if outcome.verdict is Verdict.ACCEPTED:
+            self._clear()
+            return
+        if outcome.verdict is not Verdict.DEAD or batch.origin == 0:
+            return
+        if outcome.status != self.status:
+            self._clear()
+            self.status = outcome.status
+        self.reason = outcome.reason
+        self.entries.append(RefusedEntry(attempt_id, batch.chunk.number, index))
+        self._origins.add(batch.origin)
+        self.tripped = len(self.entries) >= LENGTH and len(self._origins) >= BATCHES
+
+    def _clear(self) -> None:
+        self.status = ""
+        self.entries.clear()
+        self._origins.clear()

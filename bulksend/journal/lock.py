@@ -1,0 +1,66 @@
+"""One sending process per store: a lock that dies with its holder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bulksend.errors import CampaignBusyError
+
+__all__ = ["StoreLock", "living_holder"]
+
+
+class StoreLock:
+    """Held by the process that sends.
+
+    The file's text is the holder's id, so that others can tell its attempts from dead ones.
+
+    Raises:
+        CampaignBusyError: at entry, when another process holds it.
+    """
+
+    def __init__(self, path: Path, holder: str) -> None:
+        self._path = path
+        self._holder = holder
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise CampaignBusyError(f"it holds {self._path}") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, self._holder.encode(), 0)
+        self._descriptor = descriptor
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def living_holder(path: Path) -> str | None:
+    """The id of the process that holds the store's lock now, or None.
+
+    A shared lock is tried for an instant: it can only be had when nobody holds the exclusive one.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(descriptor, 64, 0).decode("ascii", "replace")
+    else:
+        return None
+    finally:
+        os.close(descriptor)

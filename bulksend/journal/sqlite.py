@@ -1,0 +1,439 @@
+"""The journal in SQLite: WAL, synchronous=FULL, one writer thread, one sending process."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import TypeVar
+
+from bulksend.errors import CampaignUnknownError, JournalError
+from bulksend.journal.lock import StoreLock, living_holder
+from bulksend.journal.rows import (
+    CAMPAIGN_COLUMNS,
+    attempts_of_chunk,
+    campaign_from_row,
+    campaign_to_row,
+    halt_to_text,
+    indices_columns,
+    message_ids_of_chunk,
+    outcome_columns,
+    policy_to_text,
+)
+from bulksend.journal.writer import GroupWriter
+from bulksend.ledger import Ledger, replay
+from bulksend.model import (
+    Batch,
+    Campaign,
+    CampaignState,
+    ChunkInfo,
+    EntryOutcome,
+    EntryReport,
+    EntryState,
+    Halt,
+    Intent,
+    Policy,
+    Settlement,
+    SettlementVerdict,
+    Tally,
+)
+
+__all__ = ["SqliteJournal"]
+
+T = TypeVar("T")
+
+SCHEMA_VERSION = 1
+BUSY_TIMEOUT_S = 10.0
+INSERT_SETTLEMENT = "INSERT OR IGNORE INTO settlement (attempt_id, place, verdict, evidence, at) VALUES (?, ?, ?, ?, ?)"
+
+
+class SqliteJournal:
+    """The durable record of campaigns, attempts, outcomes and settlements in one file.
+
+    Reading and a person's decisions are plain calls, good for any process. Sending is the coroutines, for the one
+    process that is inside `sending()`. `now` is the store's clock, in epoch seconds.
+
+    Raises:
+        JournalError: the file cannot be opened, is damaged or was made by a newer version.
+    """
+
+    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self.now = now
+        self._holder = os.urandom(8).hex()
+        self._writer: GroupWriter | None = None
+        self._data_version = -1
+        self._settlements_seen = 0
+        self._interventions: dict[tuple[str, int], set[int]] = {}
+        self._stopped: set[str] = set()
+        self.on_commit: Callable[[float, int], None] | None = None
+        self._prepare()
+
+    # Any process ------------------------------------------------------------------------------------------------------
+
+    def campaigns(self) -> list[Campaign]:
+        """All campaigns, oldest first."""
+        with self._reading() as db:
+            rows = db.execute(f"SELECT {CAMPAIGN_COLUMNS} FROM campaign ORDER BY created_at").fetchall()  # noqa: S608
+        return [campaign_from_row(row) for row in rows]
+
+    def campaign(self, name: str) -> Campaign:
+        """The campaign of that name.
+
+        Raises:
+            CampaignUnknownError: there is none.
+        """
+        found = self.find(name)
+        if found is None:
+            raise CampaignUnknownError(f"{name!r} is not in {self.path}")
+        return found
+
+    def find(self, name: str) -> Campaign | None:
+        """The campaign of that name, or None."""
+        with self._reading() as db:
+            row = db.execute(f"SELECT {CAMPAIGN_COLUMNS} FROM campaign WHERE name = ?", (name,)).fetchone()  # noqa: S608
+        return None if row is None else campaign_from_row(row)
+
+    def add(self, campaign: Campaign, chunks: Sequence[ChunkInfo]) -> None:
+        """Make a campaign known, with its chunks, at once and durably.
+
+        A campaign without entries is finished from the start.
+        """
+        marks = ", ".join("?" * len(CAMPAIGN_COLUMNS.split(", ")))
+        with self._deciding() as db:
+            db.execute(f"INSERT INTO campaign ({CAMPAIGN_COLUMNS}) VALUES ({marks})", campaign_to_row(campaign))  # noqa: S608
+            db.executemany(
+                "INSERT INTO chunk (campaign_id, number, entries, recipients) VALUES (?, ?, ?, ?)",
+                [(campaign.id, c.number, c.entries, c.recipients) for c in chunks],
+            )
+
+    def set_policy(self, campaign: Campaign, policy: Policy) -> None:
+        """What the campaign's file says of doubt and retries from now on."""
+        with self._deciding() as db:
+            db.execute("UPDATE campaign SET policy = ? WHERE id = ?", (policy_to_text(policy), campaign.id))
+            if policy.resend_in_doubt and not campaign.policy.resend_in_doubt:
+                db.execute("UPDATE chunk SET done = 0 WHERE campaign_id = ?", (campaign.id,))
+                db.execute("UPDATE campaign SET state = 'planned' WHERE id = ? AND state = 'finished'", (campaign.id,))
+
+    def tally(self, campaign: Campaign) -> Tally:
+        """The campaign in numbers, by replaying every attempt: nothing here is a running count that could drift."""
+        counts = dict.fromkeys(EntryState, 0)
+        contradictions = 0
+        living = living_holder(self._lock_path)
+        with self._reading() as db:
+            for number, entries in self._chunks(db, campaign.id):
+                ledger = replay(entries, attempts_of_chunk(db, campaign.id, number, living))
+                contradictions += ledger.contradictions
+                for state in EntryState:
+                    counts[state] += ledger.count(state)
+        return Tally(
+            rows=campaign.rows,
+            accepted=counts[EntryState.ACCEPTED],
+            dead=counts[EntryState.DEAD],
+            in_doubt=counts[EntryState.IN_DOUBT],
+            in_flight=counts[EntryState.IN_FLIGHT],
+            pending=counts[EntryState.PENDING],
+            skipped=campaign.skipped,
+            contradictions=contradictions,
+        )
+
+    def reports(self, campaign: Campaign) -> Iterator[EntryReport]:
+        """Every entry of the campaign with what is known of it, in the order of the list. Holds one chunk in memory."""
+        living = living_holder(self._lock_path)
+        with self._reading() as db:
+            for number, entries in self._chunks(db, campaign.id):
+                yield from _report_chunk(db, campaign.id, number, entries, living)
+
+    def settle_doubt(
+        self, campaign: Campaign, decisions: Sequence[tuple[EntryReport, SettlementVerdict]], evidence: str
+    ) -> int:
+        """Decide in-doubt entries; those that have been decided since are left as they are.
+
+        Returns how many were decided.
+        """
+        decided = 0
+        at = self.now()
+        with self._deciding() as db:
+            for report, verdict in decisions:
+                decided += db.execute(
+                    INSERT_SETTLEMENT,
+                    (report.attempt_id, report.index, verdict.value, evidence, at),
+                ).rowcount
+            if any(verdict is SettlementVerdict.RESEND for _, verdict in decisions):
+                _reopen(db, campaign.id, {r.chunk for r, verdict in decisions if verdict is SettlementVerdict.RESEND})
+        return decided
+
+    def sent_by_minute(self, account: str, region: str, since: float) -> list[tuple[float, int]]:
+        """(start of a minute in epoch seconds, recipients that count against the quota); unanswered counts as sent."""
+        with self._reading() as db:
+            return [
+                (minute * 60.0, int(recipients))
+                for minute, recipients in db.execute(
+                    "SELECT CAST(a.at / 60 AS INTEGER) AS minute, sum(coalesce(o.spent, a.recipients)) "
+                    "FROM attempt a JOIN campaign c ON c.id = a.campaign_id LEFT JOIN outcome o ON o.attempt_id = a.id "
+                    "WHERE a.at >= ? AND c.account = ? AND c.region = ? GROUP BY minute ORDER BY minute",
+                    (since, account, region),
+                )
+            ]
+
+    # The sending process ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Hold the store: attempts made inside are this process's, and in flight while it lives.
+
+        Raises:
+            CampaignBusyError: another process holds it.
+        """
+        with StoreLock(self._lock_path, self._holder):
+            self._writer = GroupWriter(self._connect)
+            self._writer.on_commit = self.on_commit
+            try:
+                yield
+            finally:
+                self._writer.close()
+                self._writer = None
+
+    async def open_chunks(self, campaign_id: str) -> list[int]:
+        """Numbers of the chunks that are not done, in the order of the list."""
+        return await self._write(
+            lambda db: [
+                number
+                for (number,) in db.execute(
+                    "SELECT number FROM chunk WHERE campaign_id = ? AND done = 0 ORDER BY number", (campaign_id,)
+                )
+            ]
+        )
+
+    async def open_chunk(self, campaign_id: str, number: int) -> Ledger:
+        """The ledger of a chunk, from its attempts so far."""
+
+        def work(db: sqlite3.Connection) -> Ledger:
+            self._look_around(db)
+            (entries,) = db.execute(
+                "SELECT entries FROM chunk WHERE campaign_id = ? AND number = ?", (campaign_id, number)
+            ).fetchone()
+            return replay(entries, attempts_of_chunk(db, campaign_id, number, self._holder))
+
+        return await self._write(work)
+
+    async def close_chunk(self, campaign_id: str, number: int) -> bool:
+        """Mark a chunk done if the journal agrees that all its entries are final."""
+
+        def work(db: sqlite3.Connection) -> bool:
+            (entries,) = db.execute(
+                "SELECT entries FROM chunk WHERE campaign_id = ? AND number = ?", (campaign_id, number)
+            ).fetchone()
+            if not replay(entries, attempts_of_chunk(db, campaign_id, number, self._holder)).final:
+                return False
+            db.execute("UPDATE chunk SET done = 1 WHERE campaign_id = ? AND number = ?", (campaign_id, number))
+            return True
+
+        return await self._write(work)
+
+    async def intend(self, batch: Batch) -> Intent | None:
+        """Make the intent to send a batch durable. Entries that evidence has accepted since are left out of it.
+
+        None when nothing may go: none is left, or somebody paused or cancelled the campaign.
+
+        Raises:
+            JournalError: it could not be made durable; nothing may be sent.
+        """
+
+        def work(db: sqlite3.Connection) -> Intent | None:
+            self._look_around(db)
+            if batch.campaign_id in self._stopped:
+                return None
+            narrowed = self._without_settled(batch)
+            if narrowed is None:
+                return None
+            at = self.now()
+            attempt_id = db.execute(
+                "INSERT INTO attempt (campaign_id, chunk, first, count, indices, recipients, holder, at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    batch.campaign_id,
+                    batch.chunk.number,
+                    *indices_columns(narrowed),
+                    narrowed.recipients,
+                    self._holder,
+                    at,
+                ),
+            ).lastrowid
+            assert attempt_id is not None
+            return Intent(attempt_id, narrowed, at)
+
+        return await self._write(work)
+
+    async def settle(self, intent: Intent, outcomes: Sequence[EntryOutcome]) -> None:
+        """Record what SES said of each entry of an attempt. A second time is a no-op."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(
+                "INSERT OR IGNORE INTO outcome (attempt_id, at, spent, message_ids, exceptions) VALUES (?, ?, ?, ?, ?)",
+                (intent.attempt_id, self.now(), *outcome_columns(intent.batch, outcomes)),
+            )
+
+        await self._write(work)
+
+    async def decide(self, campaign_id: str, chunk: int, settlements: Sequence[Settlement]) -> list[Settlement]:
+        """Record decisions that the campaign's own policy makes; returns those that nobody had decided before."""
+
+        def work(db: sqlite3.Connection) -> list[Settlement]:
+            taken = [
+                s
+                for s in settlements
+                if db.execute(
+                    INSERT_SETTLEMENT,
+                    (s.attempt_id, s.index, s.verdict.value, s.evidence, s.at),
+                ).rowcount
+            ]
+            if taken:
+                db.execute("UPDATE chunk SET done = 0 WHERE campaign_id = ? AND number = ?", (campaign_id, chunk))
+            return taken
+
+        return await self._write(work)
+
+    async def campaign_state(self, campaign_id: str) -> CampaignState:
+        """As it is now, by whatever process."""
+        return await self._write(
+            lambda db: CampaignState(
+                db.execute("SELECT state FROM campaign WHERE id = ?", (campaign_id,)).fetchone()[0]
+            )
+        )
+
+    async def set_state(self, campaign_id: str, state: CampaignState, halt: Halt | None = None) -> None:
+        """The beginning or the end of a run. A cancelled campaign stays cancelled."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(
+                "UPDATE campaign SET state = ?, halt = ? WHERE id = ? AND state <> 'cancelled'",
+                (state.value, None if halt is None else halt_to_text(halt), campaign_id),
+            )
+            self._stopped.discard(campaign_id)
+
+        await self._write(work)
+
+    # The file ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def _lock_path(self) -> Path:
+        return self.path.with_name(self.path.name + ".lock")
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        assert self._writer is not None, "sending() is not entered"
+        return await self._writer.run(work)
+
+    def _look_around(self, db: sqlite3.Connection) -> None:
+        """Take up what other processes have written; SQLite says for nothing whether there is anything."""
+        (version,) = db.execute("PRAGMA data_version").fetchone()
+        if version == self._data_version:
+            return
+        self._data_version = version
+        self._stopped = {
+            campaign_id
+            for (campaign_id,) in db.execute("SELECT id FROM campaign WHERE state IN ('paused', 'cancelled')")
+        }
+        for settlement_id, campaign_id, chunk, place in db.execute(
+            "SELECT s.id, a.campaign_id, a.chunk, s.place FROM settlement s JOIN attempt a ON a.id = s.attempt_id "
+            "WHERE s.id > ? AND s.verdict = 'accepted' ORDER BY s.id",
+            (self._settlements_seen,),
+        ):
+            self._settlements_seen = settlement_id
+            self._interventions.setdefault((campaign_id, chunk), set()).add(place)
+
+    def _without_settled(self, batch: Batch) -> Batch | None:
+        settled = self._interventions.get((batch.campaign_id, batch.chunk.number))
+        if not settled or settled.isdisjoint(batch.indices):
+            return batch
+        indices = [i for i in batch.indices if i not in settled]
+        if not indices:
+            return None
+        return replace(batch, indices=indices, recipients=sum(batch.chunk.recipients[i] for i in indices))
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """One consistent view for the length of the block."""
+        try:
+            with closing(self._connect()) as db:
+                db.execute("BEGIN")
+                yield db
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path} cannot be read: {error}") from error
+
+    @contextmanager
+    def _deciding(self) -> Iterator[sqlite3.Connection]:
+        """A transaction of its own, durable at the end of the block."""
+        try:
+            with closing(self._connect()) as db:
+                db.execute("BEGIN IMMEDIATE")
+                yield db
+                db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path} cannot be written: {error}") from error
+
+    @staticmethod
+    def _chunks(db: sqlite3.Connection, campaign_id: str) -> list[tuple[int, int]]:
+        return db.execute(
+            "SELECT number, entries FROM chunk WHERE campaign_id = ? ORDER BY number", (campaign_id,)
+        ).fetchall()
+
+    def _prepare(self) -> None:
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            with closing(self._connect()) as db:
+                (version,) = db.execute("PRAGMA user_version").fetchone()
+                if version > SCHEMA_VERSION:
+                    raise JournalError(
+                        f"{self.path} was made by a newer bulksend (format {version}, this one reads {SCHEMA_VERSION})",
+                        hint="Use the version that made it, or a newer one.",
+                    )
+                if version == 0:
+                    schema = resources.files("bulksend.journal").joinpath("schema.sql").read_text("utf-8")
+                    db.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(f"{self.path} cannot be opened: {error}") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        return db
+
+
+def _reopen(db: sqlite3.Connection, campaign_id: str, chunks: set[int]) -> None:
+    db.executemany("UPDATE chunk SET done = 0 WHERE campaign_id = ? AND number = ?", [(campaign_id, n) for n in chunks])
+    db.execute("UPDATE campaign SET state = 'planned' WHERE id = ? AND state = 'finished'", (campaign_id,))
+
+
+def _report_chunk(
+    db: sqlite3.Connection, campaign_id: str, number: int, entries: int, living: str | None
+) -> Iterator[EntryReport]:
+    attempts = list(attempts_of_chunk(db, campaign_id, number, living))
+    ledger = replay(entries, attempts)
+    message_ids = [""] * entries
+    requests = [0] * entries
+    latest: list[tuple[int, float] | None] = [None] * entries
+    ids_by_attempt = dict(message_ids_of_chunk(db, campaign_id, number))
+    for attempt in attempts:
+        ids = ids_by_attempt.get(attempt.id, [])
+        for place, i in enumerate(attempt.indices):
+            requests[i] += 1
+            latest[i] = (attempt.id, attempt.answered_at or attempt.at)
+            if place < len(ids) and ids[place]:
+                message_ids[i] = ids[place]
+    for i in range(entries):
+        state = EntryState(ledger.states[i])
+        attempt_id, at = latest[i] or (None, None)
+        last = ledger.last.get(i)
+        status, reason = ("", "") if last is None else (last.outcome.status, last.outcome.reason)
+        if state is EntryState.ACCEPTED:
+            status, reason = "SUCCESS", ""
+        yield EntryReport(number, i, state, status, reason, message_ids[i], requests[i], at, attempt_id)

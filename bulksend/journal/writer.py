@@ -1,0 +1,139 @@
+"""Group commit: one thread owns the connection; each commit takes all that is waiting.
+
+An fsync costs the same for one intent as for fifty, so whatever is queued while one commit is under way shares the
+next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
+
+from bulksend.errors import BulksendError, JournalError
+
+__all__ = ["GroupWriter"]
+
+T = TypeVar("T")
+
+
+class _Operation(Generic[T]):
+    __slots__ = ("error", "future", "result", "work")
+
+    def __init__(self, work: Callable[[sqlite3.Connection], T], future: asyncio.Future[T]) -> None:
+        self.work = work
+        self.future = future
+        self.result: T | None = None
+        self.error: BaseException | None = None
+
+    def deliver(self) -> None:
+        if self.future.cancelled():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)  # type: ignore[arg-type]
+
+
+class GroupWriter:
+    """Runs operations on the connection in its own thread, many to a transaction, in the order they were given.
+
+    A result is only delivered after the commit that made it durable. An operation that raises BulksendError or
+    ValueError fails alone; when SQLite itself fails, the whole group fails with JournalError and nothing of it is
+    durable.
+    """
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], max_group: int = 256) -> None:
+        self._connect = connect
+        self._max_group = max_group
+        self._queue: SimpleQueue[_Operation[Any] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
+        self.on_commit: Callable[[float, int], None] | None = None
+        """Called in the writer's thread after each commit: its duration in seconds, its number of operations."""
+        self._thread.start()
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do `work` in the next transaction; return its result once that is durable.
+
+        Raises:
+            JournalError: the transaction could not be committed.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._queue.put(_Operation(work, future))
+        return await future
+
+    def close(self) -> None:
+        """Finish what is queued, then end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        connection: sqlite3.Connection | None = None
+        open_for_more = True
+        while open_for_more:
+            group: list[_Operation[Any]] = []
+            item = self._queue.get()
+            while item is not None:
+                group.append(item)
+                if len(group) >= self._max_group or self._queue.empty():
+                    break
+                item = self._queue.get()
+            open_for_more = item is not None
+            if group:
+                connection = self._commit(connection, group)
+                _deliver(group)
+        if connection is not None:
+            connection.close()
+
+    def _commit(self, connection: sqlite3.Connection | None, group: list[_Operation[Any]]) -> sqlite3.Connection | None:
+        began = time.perf_counter()
+        try:
+            if connection is None:
+                connection = self._connect()
+            connection.execute("BEGIN IMMEDIATE")
+            for operation in group:
+                _work(connection, operation)
+            connection.execute("COMMIT")
+        except (sqlite3.Error, OSError, BulksendError) as error:
+            failure = error if isinstance(error, BulksendError) else JournalError(f"a transaction failed: {error}")
+            for operation in group:
+                operation.error = failure
+            if connection is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+            return connection
+        if self.on_commit is not None:
+            self.on_commit(time.perf_counter() - began, len(group))
+        return connection
+
+
+def _work(connection: sqlite3.Connection, operation: _Operation[Any]) -> None:
+    connection.execute("SAVEPOINT one")
+    try:
+        operation.result = operation.work(connection)
+    except (sqlite3.Error, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001  it belongs to whoever asked, not to this thread
+        operation.error = error
+        connection.execute("ROLLBACK TO one")
+    connection.execute("RELEASE one")
+
+
+def _deliver(group: list[_Operation[Any]]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Operation[Any]]] = {}
+    for operation in group:
+        by_loop.setdefault(operation.future.get_loop(), []).append(operation)
+    for loop, operations in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is waiting any more
+            loop.call_soon_threadsafe(_deliver_all, operations)
+
+
+def _deliver_all(operations: list[_Operation[Any]]) -> None:
+    for operation in operations:
+        operation.deliver()

@@ -1,0 +1,13 @@
+"""From a list to a checked, de-duplicated snapshot of ready SES entries, and back from the snapshot to chunks.
+
+This is the only room where pyarrow is used: rows stay in its columns from the list's bytes to the finished JSON.
+"""
+
+from __future__ import annotations
+
+from bulksend.recipients.mapping import Mapping
+from bulksend.recipients.plan import Snapshot, take_snapshot
+from bulksend.recipients.skipped import SkippedRow, skipped_rows
+from bulksend.recipients.snapshot import SnapshotReader
+
+__all__ = ["Mapping", "SkippedRow", "Snapshot", "SnapshotReader", "skipped_rows", "take_snapshot"]

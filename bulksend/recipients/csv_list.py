@@ -1,0 +1,337 @@
+"""A CSV list as numbered blocks of text columns: comma, double quotes, UTF-8 with or without a byte order mark.
+
+A record that cannot be used (the wrong number of fields, bytes that are not UTF-8) is a fault with its number; the
+others keep theirs. Records are numbered from 1, the header and empty lines not counted.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import functools
+import hashlib
+import io
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NoReturn, cast
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from bulksend.errors import ListError
+from bulksend.recipients.columns import compute as pc
+from bulksend.recipients.columns import occurs
+from bulksend.recipients.skipped import Fault, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+    from types import TracebackType
+    from typing import BinaryIO, Self
+
+    from bulksend.recipients.columns import Numbers, Texts
+
+__all__ = ["Block", "CsvList"]
+
+BLOCK_BYTES = 1024 * 1024
+"""How much is parsed at a time, and so the longest row: above what a row of 262,144 characters of data can take."""
+
+HEADER_BYTES = 256 * 1024
+"""The longest header."""
+
+_UNDECODABLE = "\U0010ffff"
+"""Put where bytes are not UTF-8. A noncharacter: Unicode keeps it out of text that is interchanged."""
+
+_UNDECODABLE_BYTES = "".join(f"\\x{byte:02x}" for byte in _UNDECODABLE.encode())
+"""The same as an RE2 expression of bytes."""
+
+_LONE_BYTES = re.compile("[\udc80-\udcff]+")
+"""What the error handler surrogateescape makes of bytes that are not UTF-8."""
+
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some records of the list: `rows` numbers those in `columns` (strings, no nulls); `faults` are the unusable ones.
+
+    `faults` follow the order of the list, and are all numbered below the rows of the next block.
+    """
+
+    rows: Numbers
+    columns: dict[str, Texts]
+    faults: list[Fault]
+
+
+class CsvList:
+    """A CSV list, opened; a context manager.
+
+    Raises:
+        ListError: the file cannot be read, is empty, or its header is not one of a CSV file in UTF-8.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self._source = source
+        try:
+            if source.exists() and not source.is_file():
+                raise ListError(f"{source} is not a file", hint="Name the CSV file itself.")
+            self._file = source.open("rb")
+            self._head = self._file.read(HEADER_BYTES)
+        except OSError as error:
+            raise ListError(f"{source}: {error.strerror or error}") from error
+        try:
+            self.header = _read_header(self._head, source)
+        except ListError:
+            self._file.close()
+            raise
+        self.digest = ""
+        """SHA-256 of the file's bytes, in hex; known once `blocks` is exhausted."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def blocks(self, columns: Sequence[str]) -> Iterator[Block]:
+        """The list, block by block: of each record the named columns, the address first. Can be read once.
+
+        Raises:
+            ListError: a row is longer than BLOCK_BYTES, or a quote is never closed.
+        """
+        width = len(self.header)
+        names = [f"c{place}" for place in range(width)]
+        mapped = [names[self.header.index(column)] for column in columns]
+        # A record that cannot be right ends the input. Where it does not come out again, a quote swallowed it.
+        end_mark = secrets.token_hex(16) + "," * width
+        stream = _Utf8Stream(self._head, self._file, f"\n{end_mark}\n".encode())
+        numbers = _Numbers(width, self.header.index(columns[0]), end_mark)
+        # The header is read as a record, under names of our own, so that its names may be anything. It is number 1.
+        read_options = pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names)
+        parse_options = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=numbers.ragged)
+        convert_options = pacsv.ConvertOptions(
+            check_utf8=False,  # the stream is, by then
+            column_types=dict.fromkeys(names, pa.string()),
+            include_columns=mapped,
+            strings_can_be_null=False,
+        )
+        expected = {"header": [self.header[names.index(name)] for name in mapped]}
+        try:
+            with pacsv.open_csv(cast("BinaryIO", stream), read_options, parse_options, convert_options) as reader:
+                for read in reader:
+                    batch = read
+                    if expected and len(batch):
+                        if numbers.last >= 0 or [cell[0].as_py() for cell in batch.columns] != expected.pop("header"):
+                            self._fail_at_header()
+                        numbers.skip_header()
+                        batch = batch.slice(1)
+                    rows, faults = numbers.take(len(batch))
+                    block = Block(rows, dict(zip(columns, batch.columns, strict=True)), faults)
+                    yield _without_undecodable(block) if stream.repaired else block
+        except pa.ArrowInvalid as error:
+            self._fail_at_row(numbers.last + 1, error)
+        except OSError as error:
+            raise ListError(f"{self._source}: {error.strerror or error}") from error
+        if expected:
+            self._fail_at_header()
+        if not numbers.ended:
+            self._fail_at_quote(numbers.last)
+        self.digest = stream.sha256.hexdigest()
+        yield Block(pa.array([], pa.int64()), {column: pa.array([], pa.string()) for column in columns}, numbers.rest())
+
+    def _fail_at_header(self) -> NoReturn:
+        raise ListError(
+            f"{self._source}: the first line cannot be read as the names of columns",
+            hint="Write the names separated by commas, in double quotes where a name has a comma or a quote in it.",
+        )
+
+    def _fail_at_row(self, row: int, error: Exception) -> NoReturn:
+        raise ListError(
+            f"{self._source}: row {row} has over {BLOCK_BYTES:,} bytes, or a quote in it is never closed ({error})",
+            hint=f"Look for a double quote that stands alone in row {row}, close it or double it, and plan again.",
+        ) from error
+
+    def _fail_at_quote(self, row: int) -> NoReturn:
+        raise ListError(
+            f"{self._source}: a quote that opens in row {row} is never closed, so the rest of the list is one field",
+            hint=f"Look for a double quote that stands alone in row {row}, close it or double it, and plan again.",
+        )
+
+
+def _without_undecodable(block: Block) -> Block:
+    """The block without the rows in which bytes had to be replaced, which are faults now."""
+    found: dict[int, str] = {}
+    for name, column in block.columns.items():
+        if occurs(_UNDECODABLE_BYTES, column):
+            for place in pc.indices_nonzero(pc.match_substring(column, _UNDECODABLE)).to_pylist():
+                found.setdefault(place, name)
+    if not found:
+        return block
+    address = next(iter(block.columns.values()))
+    faults = [
+        Fault(
+            block.rows[place].as_py(),
+            address[place].as_py().replace(_UNDECODABLE, "\ufffd"),
+            f"not valid UTF-8 in column {name!r}",
+        )
+        for place, name in found.items()
+    ]
+    kept = pc.invert(pc.is_in(pa.array(range(len(block.rows)), pa.int64()), pa.array(list(found), pa.int64())))
+    return Block(
+        block.rows.filter(kept),
+        {name: column.filter(kept) for name, column in block.columns.items()},
+        sorted([*block.faults, *faults], key=lambda fault: fault.row),
+    )
+
+
+def _read_header(head: bytes, source: Path) -> tuple[str, ...]:
+    if not head.removeprefix(codecs.BOM_UTF8).strip(b"\r\n"):
+        raise ListError(f"{source}: the file is empty")
+    if head.startswith(_UTF16_MARKS):
+        raise ListError(
+            f"{source}: the file is encoded as UTF-16", hint="Save it as UTF-8 (in a spreadsheet: CSV UTF-8)."
+        )
+    # Latin-1 gives each byte a character of its own, so that the fields can be had before their encoding is judged.
+    lines = io.StringIO(head.removeprefix(codecs.BOM_UTF8).decode("latin-1"), newline="")
+    try:
+        fields = next(record for record in csv.reader(lines) if record)
+    except (csv.Error, StopIteration):
+        fields = []
+    if not fields or (len(head) == HEADER_BYTES and lines.tell() >= len(head) - len(codecs.BOM_UTF8)):
+        raise ListError(
+            f"{source}: the header is longer than {HEADER_BYTES:,} bytes, or has a quote that is never closed"
+        )
+    if any("\0" in field for field in fields):
+        raise ListError(f"{source}: the header has NUL bytes in it", hint="Save the list as a CSV file in UTF-8.")
+    try:
+        return tuple(field.encode("latin-1").decode("utf-8") for field in fields)
+    except UnicodeDecodeError as error:
+        raise ListError(
+            f"{source}: the header is not valid UTF-8", hint="Save the list as a CSV file in UTF-8."
+        ) from error
+
+
+class _Utf8Stream(io.RawIOBase):
+    """The file as pyarrow reads it: hashed, made valid UTF-8, and followed by an end mark.
+
+    Bytes that are no UTF-8 would stop the parser for good at a record with the wrong number of fields. They become
+    _UNDECODABLE, by which the records at fault are found later.
+    """
+
+    def __init__(self, head: bytes, file: BinaryIO, end_mark: bytes) -> None:
+        self._head = head
+        self._file = file
+        self.sha256 = hashlib.sha256()
+        self._end_mark = end_mark
+        self._tail = b""
+        self._ended = False
+        self.repaired = False
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next bytes: as many as asked for until the end, give or take a character that would be cut in two.
+
+        The parser lets a record stretch over two blocks: a short one before the end would count as one of them.
+        """
+        if self._ended:
+            return b""
+        raw, self._head = self._head, b""
+        if len(raw) < size:
+            raw += self._file.read(size - len(raw))
+        self.sha256.update(raw)
+        self._ended = len(raw) < size
+        data = self._valid(self._tail + raw, final=self._ended)
+        return data + self._end_mark if self._ended else data
+
+    def _valid(self, data: bytes, *, final: bool) -> bytes:
+        self._tail = b""
+        if data.isascii():
+            return data
+        try:
+            used = codecs.utf_8_decode(data, "strict", final)[1]
+        except UnicodeDecodeError:
+            self.repaired = True
+            text, used = codecs.utf_8_decode(data, "surrogateescape", final)
+            valid = _LONE_BYTES.sub(_UNDECODABLE, text).encode()
+        else:
+            valid = data[:used] if used < len(data) else data
+        self._tail = data[used:]
+        return valid
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+
+@functools.lru_cache(maxsize=64)  # many records, few strings
+def _ragged_detail(fields: int, expected: int) -> str:
+    return f"has {'1 field' if fields == 1 else f'{fields} fields'}, the header has {expected}"
+
+
+class _Numbers:
+    """Which record each row is. The parser drops records with the wrong number of fields and reports their numbers.
+
+    Its reports may run ahead of the rows that it has handed out, never behind them.
+    """
+
+    def __init__(self, width: int, address_place: int, end_mark: str) -> None:
+        self._width = width
+        self._address_place = address_place
+        self._end_mark = end_mark
+        self._ragged: list[Fault] = []
+        self._last = -1  # the header is record 0
+        self.ended = False
+
+    @property
+    def last(self) -> int:
+        """The highest number below which every record is known."""
+        last = self._last
+        for fault in self._ragged:
+            if fault.row > last + 1:
+                break
+            last = fault.row
+        return last
+
+    def ragged(self, row: pacsv.InvalidRow) -> Literal["skip"]:
+        """The parser's report of a record; its numbers start with 1 at the header, and leave out empty lines."""
+        if row.text == self._end_mark:
+            self.ended = True
+        else:
+            assert row.number is not None  # known where one thread reads
+            detail = _ragged_detail(row.actual_columns, row.expected_columns)
+            self._ragged.append(Fault(row.number - 1, self._address(row.text), detail))
+        return "skip"
+
+    def skip_header(self) -> None:
+        """The first row that came is the header."""
+        self._last = 0
+
+    def take(self, count: int) -> tuple[Numbers, list[Fault]]:
+        """The numbers of the next `count` rows, and the faults that are known to lie before the row after them."""
+        after, last, passed = self._last, self._last + count, 0
+        for fault in self._ragged:
+            if fault.row > last + 1:
+                break
+            last += 1
+            passed += 1
+        faults, self._ragged = self._ragged[:passed], self._ragged[passed:]
+        self._last = last
+        numbers = pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), last - after), start=after)
+        if passed:
+            numbers = numbers.filter(pc.invert(pc.is_in(numbers, pa.array([f.row for f in faults], pa.int64()))))
+        return numbers, faults
+
+    def rest(self) -> list[Fault]:
+        """The faults after the last row."""
+        faults, self._ragged = self._ragged, []
+        return faults
+
+    def _address(self, text: str) -> str:
+        try:
+            fields = next(csv.reader([text]), [])
+        except csv.Error:
+            fields = []
+        shown = fields[self._address_place] if self._address_place < len(fields) else text
+        return shorten(shown).replace(_UNDECODABLE, "\ufffd")

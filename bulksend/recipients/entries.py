@@ -1,0 +1,197 @@
+r"""Rows as finished JSON of SendBulkEmail's BulkEmailEntry, whole columns at a time.
+
+An entry is a fixed text with the row's columns put in. Template data is a JSON document inside a JSON string, so a cell
+is escaped twice: a double quote in it stands as \\\" in the entry.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from bulksend.errors import ListError
+from bulksend.recipients.columns import compute as pc
+from bulksend.recipients.columns import has_characters, has_controls, longest_bytes, occurs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping as AbstractMapping
+
+    from bulksend.recipients.columns import Numbers, Texts
+    from bulksend.recipients.mapping import BoundMapping, PlaceholderText
+
+__all__ = ["MAX_DATA_CHARS", "EntryWriter", "overlong"]
+
+MAX_DATA_CHARS = 262_144
+"""The longest ReplacementTemplateData (API reference, ReplacementTemplate)."""
+
+MAX_TAG_CHARS = 256
+"""The longest value of a tag (API reference, MessageTag)."""
+
+_ILLEGAL_IN_TAG = "[^A-Za-z0-9_-]"
+_TO_ESCAPE = r'["\\\x00-\x1f]'
+_MOST_CHARS_PER_BYTE = 6
+"""What JSON makes of a control character: \\u0000."""
+
+
+def escape_twice(column: Texts) -> Texts:
+    """Cells as they stand in a JSON document inside a JSON string."""
+    if not has_controls(column) and not has_characters(b'"\\', column):
+        return column
+    at_fault = pc.match_substring_regex(column, _TO_ESCAPE)
+    escaped = column.filter(at_fault)
+    characters = '\\"' + ("".join(map(chr, range(0x20))) if has_controls(escaped) else "")
+    for character in characters:  # the backslash first, for the others bring in their own
+        escaped = pc.replace_substring(escaped, character, _inside(_inside(character)))
+    replaced: Texts = pc.replace_with_mask(column, at_fault, escaped)
+    return replaced
+
+
+def overlong(columns: AbstractMapping[str, Texts], mapping: BoundMapping) -> dict[int, int]:
+    """The rows with more than MAX_DATA_CHARS characters of template data: their places, and how many they have."""
+    fixed = _fixed_chars(mapping)
+    cells = [columns[name] for name in mapping.data]
+    if fixed + _MOST_CHARS_PER_BYTE * sum(longest_bytes(column) for column in cells) <= MAX_DATA_CHARS:
+        return {}
+    size = functools.reduce(pc.add, [pc.binary_length(column).cast(pa.int64()) for column in cells])
+    found = {}
+    for place in pc.indices_nonzero(pc.greater(size, (MAX_DATA_CHARS - fixed) // _MOST_CHARS_PER_BYTE)).to_pylist():
+        chars = fixed + sum(len(_inside(column[place].as_py())) for column in cells)
+        if chars > MAX_DATA_CHARS:
+            found[place] = chars
+    return found
+
+
+class EntryWriter:
+    """Makes entries of rows.
+
+    Args:
+        mapping: what goes into an entry.
+        campaign_id: the value of the tag bulksend-campaign.
+
+    Raises:
+        ListError: what every row has in common is already more than SES takes.
+    """
+
+    def __init__(self, mapping: BoundMapping, campaign_id: str) -> None:
+        self._mapping = mapping
+        self._campaign_id = campaign_id
+        self._data = _data_texts(mapping)
+        if (chars := _fixed_chars(mapping)) > MAX_DATA_CHARS:
+            raise ListError(
+                f"default_data has {chars:,} characters before any row's data is put in; SES takes {MAX_DATA_CHARS:,}",
+                hint="Shorten default_data in the campaign file, or move fixed text into the template.",
+            )
+        self._tags = [_Tag(name, text) for name, text in mapping.tags.items()]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What had to be changed in the entries written so far."""
+        return [warning for tag in self._tags for warning in tag.warnings]
+
+    def write(self, rows: Numbers, addresses: Texts, columns: AbstractMapping[str, Texts]) -> Texts:
+        """One entry for each row, a comma after each. `addresses` are such as `addresses.check` accepted."""
+        parts: list[Texts | str] = ['{"Destination":{"ToAddresses":["', addresses]
+        parts += ['"]},"ReplacementTags":[{"Name":"bulksend-campaign","Value":"', self._campaign_id]
+        parts += ['"},{"Name":"bulksend-row","Value":"', rows.cast(pa.string())]
+        for tag in self._tags:
+            parts += [f'"}},{{"Name":"{tag.name}","Value":"', tag.values(columns)]
+        parts += ['"}],"ReplacementEmailContent":{"ReplacementTemplate":{"ReplacementTemplateData":"']
+        parts.append(_inside(self._data[0]))
+        for name, text in zip(self._mapping.data, self._data[1:], strict=True):
+            parts += [escape_twice(columns[name]), _inside(text)]
+        parts.append('"}}},')
+        entries: Texts = pc.binary_join_element_wise(*_merged(parts), "")
+        return entries
+
+
+class _Tag:
+    """One tag of the campaign: its legal name, its values, and what had to be changed to make them legal."""
+
+    def __init__(self, name: str, text: PlaceholderText) -> None:
+        self.name = _legal(name)
+        self._given_name = name
+        self._text = text
+        self._rows_changed = 0
+
+    @property
+    def warnings(self) -> list[str]:
+        """In words, one warning for the name and one for the values."""
+        found = []
+        if self.name != self._given_name:
+            found.append(f"the tag {self._given_name!r} is sent as {self.name!r}: SES takes A-Z a-z 0-9 _ and - only")
+        if not self._text.columns:
+            value = self._text.texts[0]
+            if _legal(value) != value:
+                found.append(f"the tag {self.name!r} has the value {_legal(value)!r} in place of {value!r}")
+        elif self._rows_changed:
+            rows = "1 row" if self._rows_changed == 1 else f"{self._rows_changed:,} rows"
+            found.append(
+                f"the tag {self.name!r}: in {rows} the value was changed to what SES takes, _ for other characters"
+            )
+        return found
+
+    def values(self, columns: AbstractMapping[str, Texts]) -> Texts | str:
+        """The value for each row, or the one value for all of them."""
+        first, *others = self._text.texts
+        if not self._text.columns:
+            return _legal(first)
+        parts: list[Texts | str] = [first]
+        for column, text in zip(self._text.columns, others, strict=True):
+            parts += [columns[column], text]
+        asked: Texts = pc.binary_join_element_wise(*_merged(parts), "")
+        legal = asked
+        if occurs(_ILLEGAL_IN_TAG, legal):
+            legal = pc.replace_substring_regex(legal, _ILLEGAL_IN_TAG, "_")
+        if longest_bytes(legal) > MAX_TAG_CHARS:
+            legal = pc.utf8_slice_codeunits(legal, 0, MAX_TAG_CHARS)
+        if pc.min(pc.binary_length(legal)).as_py() == 0:
+            legal = pc.if_else(pc.equal(legal, ""), "_", legal)
+        if legal is not asked:
+            self._rows_changed += pc.sum(pc.not_equal(legal, asked)).as_py() or 0
+        return legal
+
+
+def _legal(text: str) -> str:
+    """A tag's name or value with nothing in it that SES refuses."""
+    return re.sub(_ILLEGAL_IN_TAG, "_", text)[:MAX_TAG_CHARS] or "_"
+
+
+def _inside(text: str) -> str:
+    """The text as it stands between the quotes of a JSON string."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _data_texts(mapping: BoundMapping) -> list[str]:
+    """The template data's JSON around its cells: one text more than the mapping has columns of data.
+
+    A default whose key is also a column is never seen: each row has that column, be it empty.
+    """
+    defaults = {key: value for key, value in mapping.default_data.items() if key not in mapping.data}
+    # What a campaign file can say and JSON cannot, dates and times, is sent as it is written there.
+    before = json.dumps(defaults, ensure_ascii=False, separators=(",", ":"), default=str)[:-1]
+    texts = []
+    for name in mapping.data:
+        comma = "," if before not in ("{", "") else ""
+        texts.append(f'{before}{comma}"{_inside(name)}":"')
+        before = '"'
+    return [*texts, before + "}"]
+
+
+def _fixed_chars(mapping: BoundMapping) -> int:
+    """How many characters of template data every row has at least."""
+    return sum(len(text) for text in _data_texts(mapping))
+
+
+def _merged(parts: list[Texts | str]) -> list[Texts | str]:
+    """The parts, with texts that follow one another made one."""
+    merged: list[Texts | str] = []
+    for part in parts:
+        if isinstance(part, str) and merged and isinstance(merged[-1], str):
+            merged[-1] += part
+        else:
+            merged.append(part)
+    return merged

@@ -1,0 +1,154 @@
+"""The snapshot file: a Parquet file of ready entries, one row group to a chunk, and the way back from it to chunks.
+
+Columns: row, address, recipients, entry; the entry is finished JSON followed by a comma, so that neighbours make one
+slice of a request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bulksend.errors import SnapshotError
+from bulksend.model import Chunk, ChunkInfo
+from bulksend.recipients.columns import int32s, int64s, single
+from bulksend.recipients.parquet import ParquetFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from bulksend.recipients.columns import Numbers, Texts
+
+__all__ = ["SNAPSHOT_SCHEMA", "SnapshotReader", "SnapshotWriter"]
+
+MAX_CHUNK_ENTRIES = 5_000
+MAX_CHUNK_BYTES = 16 * 1024 * 1024
+
+_FIELDS: list[pa.Field[Any]] = [
+    pa.field("row", pa.int64(), nullable=False),
+    pa.field("address", pa.string(), nullable=False),
+    pa.field("recipients", pa.int32(), nullable=False),
+    pa.field("entry", pa.binary(), nullable=False),
+]
+SNAPSHOT_SCHEMA = pa.schema(_FIELDS)
+
+_HASH_READ_BYTES = 1024 * 1024
+
+
+class SnapshotWriter:
+    """Cuts a stream of entries into chunks and writes each as a row group."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = ParquetFile(path, SNAPSHOT_SCHEMA)
+        self.chunks: list[ChunkInfo] = []
+        self._waiting: list[pa.Table] = []
+        self._waiting_entries = 0
+        self._waiting_bytes = 0
+
+    def add(self, rows: Numbers, addresses: Texts, entries: Texts) -> None:
+        """Append entries, each with its comma."""
+        recipients = pa.repeat(pa.scalar(1, pa.int32()), len(rows))
+        table = pa.table([rows, addresses, recipients, entries.cast(pa.binary())], schema=SNAPSHOT_SCHEMA)
+        offsets = int32s(entries.buffers()[1])[entries.offset :]
+        start, count = 0, len(table)
+        while start < count:
+            room_bytes = MAX_CHUNK_BYTES - self._waiting_bytes
+            end = min(start + MAX_CHUNK_ENTRIES - self._waiting_entries, count)
+            end = bisect_right(offsets, offsets[start] + room_bytes, start, end + 1) - 1
+            if end == start and not self._waiting:
+                end += 1  # by itself too large for a chunk: a chunk of its own
+            self._waiting.append(table.slice(start, end - start))
+            self._waiting_entries += end - start
+            self._waiting_bytes += offsets[end] - offsets[start]
+            start = end
+            if start < count or self._waiting_entries == MAX_CHUNK_ENTRIES:
+                self._write_chunk()
+
+    def close(self) -> None:
+        """Write what is left and make the file durable."""
+        if self._waiting:
+            self._write_chunk()
+        self.file.close()
+
+    def _write_chunk(self) -> None:
+        self.file.write(pa.concat_tables(self._waiting))
+        entries = self._waiting_entries
+        self.chunks.append(ChunkInfo(number=len(self.chunks), entries=entries, recipients=entries))
+        self._waiting, self._waiting_entries, self._waiting_bytes = [], 0, 0
+
+
+class SnapshotReader:
+    """A finished snapshot; a context manager. One thread at a time may use it.
+
+    Args:
+        path: the snapshot's file.
+        size_bytes: its size as it was when the campaign was planned.
+        sha256: its digest then, in hex.
+
+    Raises:
+        SnapshotError: the file is missing or is not the one that was planned. Methods raise it for damage that appears
+            later.
+    """
+
+    def __init__(self, path: Path, *, size_bytes: int, sha256: str) -> None:
+        self._path = path
+        try:
+            source = pa.OSFile(str(path), "rb")
+            if source.size() != size_bytes:
+                raise SnapshotError(f"{path} has {source.size():,} bytes; it had {size_bytes:,} when it was planned")
+            digest = hashlib.sha256()
+            while block := source.read(_HASH_READ_BYTES):
+                digest.update(block)
+            if digest.hexdigest() != sha256:
+                raise SnapshotError(f"{path} is not the file that was planned: its SHA-256 differs")
+            self._file = pq.ParquetFile(source, page_checksum_verification=True)
+        except (OSError, pa.ArrowException) as error:
+            raise SnapshotError(f"{path}: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; chunks that were read stay good."""
+        self._file.close(force=True)
+
+    def chunk(self, number: int) -> Chunk:
+        """One chunk, numbered from 0. It holds on to the columns' own memory; nothing is copied."""
+        table = self._read(number, ["row", "recipients", "entry"])
+        recipients, entries = single(table["recipients"]), single(table["entry"])
+        _, offsets, data = entries.buffers()
+        return Chunk(
+            number=number,
+            rows=int64s(single(table["row"])),
+            recipients=int32s(recipients.buffers()[1])[recipients.offset :][: len(recipients)],
+            offsets=int32s(offsets)[entries.offset :][: len(entries) + 1],
+            entries=memoryview(data),
+        )
+
+    def addresses(self, number: int) -> list[str]:
+        """The addresses of a chunk's entries, in their order."""
+        found: list[str] = single(self._read(number, ["address"])["address"]).to_pylist()
+        return found
+
+    def rows(self, number: int) -> list[int]:
+        """The row numbers of a chunk's entries, in their order."""
+        return list(int64s(single(self._read(number, ["row"])["row"])))
+
+    def _read(self, number: int, columns: list[str]) -> pa.Table:
+        if not 0 <= number < self._file.num_row_groups:
+            raise SnapshotError(f"{self._path} has no chunk {number}; it has {self._file.num_row_groups}")
+        try:
+            return self._file.read_row_group(number, columns=columns, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise SnapshotError(f"{self._path}, chunk {number}: {error}") from error

@@ -1,0 +1,51 @@
+"""Results as CSV or JSON lines."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import asdict, astuple, fields
+from datetime import UTC, datetime
+from typing import IO, Literal
+
+import orjson
+
+from bulksend.model import ResultRow
+
+__all__ = ["Format", "write_results"]
+
+Format = Literal["csv", "jsonl"]
+
+RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_results(rows: Iterable[ResultRow], form: Format, out: IO[str]) -> int:
+    """Write one line a row, times as ISO 8601 in UTC; returns how many rows there were.
+
+    In CSV, a cell that a spreadsheet would run as a formula is defused by an apostrophe in front.
+    """
+    names = [f.name for f in fields(ResultRow)]
+    count = 0
+    if form == "csv":
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(names)
+        for row in rows:
+            count += 1
+            writer.writerow([_cell(name, value) for name, value in zip(names, astuple(row), strict=True)])
+        return count
+    for row in rows:
+        count += 1
+        out.write(orjson.dumps(asdict(row) | {"at": _time(row.at)}).decode() + "\n")
+    return count
+
+
+def _cell(name: str, value: object) -> object:
+    if name == "at":
+        return _time(value if isinstance(value, float) else None) or ""
+    if isinstance(value, str) and value.startswith(RUN_BY_SPREADSHEETS):
+        return "'" + value
+    return value
+
+
+def _time(at: float | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")

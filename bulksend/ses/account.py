@@ -1,0 +1,122 @@
+"""What the account says of itself: quota, permission to send, who we are.
+
+Sources: API reference, GetAccount, SendQuota; STS, GetCallerIdentity.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+from bulksend.errors import AccountError, ConfigError
+from bulksend.model import AccountStatus, Binding
+from bulksend.ses.client import AwsAccess, open_client
+from bulksend.ses.skew import ServerClock, server_time
+
+__all__ = ["Account", "find_binding"]
+
+SKEW_CODES = ("RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture")
+
+
+class Account:
+    """The control plane, over a client of its own that retries reads. An asynchronous context manager."""
+
+    def __init__(self, access: AwsAccess, clock: ServerClock | None = None) -> None:
+        self._access = access
+        self._clock = clock or ServerClock()
+        self._clients = AsyncExitStack()
+        self._client: Any = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._client = await self._clients.enter_async_context(open_client(self._access, retrying=True))
+        except Exception as error:
+            raise _explained(error) from error
+        self._client.meta.events.register("before-send.sesv2", self._before_send)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._clients.aclose()
+
+    async def read(self) -> AccountStatus:
+        """GetAccount. Raises AccountError."""
+        try:
+            reply = await self._ask()
+        except Exception as error:
+            raise _explained(error) from error
+        quota = reply.get("SendQuota", {})
+        limit = float(quota.get("Max24HourSend", -1))
+        return AccountStatus(
+            max_send_rate_per_s=float(quota.get("MaxSendRate", 1.0)),
+            max_24_hour_send=None if limit < 0 else limit,
+            sent_last_24_hours=float(quota.get("SentLast24Hours", 0.0)),
+            sending_enabled=bool(reply.get("SendingEnabled", True)),
+            production_access=bool(reply.get("ProductionAccessEnabled", True)),
+            enforcement_status=str(reply.get("EnforcementStatus", "HEALTHY")),
+        )
+
+    async def _ask(self) -> dict[str, Any]:
+        from botocore.exceptions import ClientError  # noqa: PLC0415
+
+        try:
+            return await self._client.get_account()  # type: ignore[no-any-return]
+        except ClientError as error:
+            there = server_time(dict(error.response))
+            if there is None or error.response.get("Error", {}).get("Code") not in SKEW_CODES:
+                raise
+            self._clock.set(there)
+            return await self._client.get_account()  # type: ignore[no-any-return]
+
+    async def _before_send(self, request: Any, **_: object) -> None:
+        await self._clock.correct(self._client, request)
+
+
+async def find_binding(access: AwsAccess) -> Binding:
+    """Whose account and which region a campaign is bound to. An endpoint override stands for the account.
+
+    STS is not asked then.
+
+    Raises:
+        AccountError: STS cannot be asked, or refuses.
+        ConfigError: no region is set anywhere.
+    """
+    import aioboto3  # noqa: PLC0415
+
+    try:
+        region = access.region or aioboto3.Session(profile_name=access.profile).region_name
+    except Exception as error:
+        raise _explained(error) from error
+    if region is None:
+        raise ConfigError(
+            "no AWS region is set",
+            hint="Pass --region, or set aws.region in config.toml or AWS_REGION in the environment.",
+        )
+    if access.endpoint_url is not None:
+        return Binding(access.endpoint_url, region, access.endpoint_url)
+    try:
+        async with open_client(access, "sts", retrying=True) as client:
+            identity = await client.get_caller_identity()
+    except Exception as error:
+        raise _explained(error) from error
+    return Binding(str(identity["Account"]), region)
+
+
+def _explained(error: Exception) -> AccountError:
+    from botocore import exceptions as sdk  # noqa: PLC0415
+
+    match error:
+        case sdk.ClientError():
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            text = str(error.response.get("Error", {}).get("Message", ""))
+            return AccountError(f"{error.operation_name} was refused: {code}: {text}")
+        case sdk.NoCredentialsError() | sdk.PartialCredentialsError():
+            return AccountError(
+                "no AWS credentials were found",
+                hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, pass --profile, or log in with: aws sso login.",
+            )
+        case sdk.ProfileNotFound():
+            return AccountError(str(error), hint="Name a profile of ~/.aws/config with --profile or aws.profile.")
+        case sdk.BotoCoreError():
+            return AccountError(str(error), hint="Check the network, the region and --endpoint-url.")
+        case _:
+            return AccountError(f"{type(error).__name__}: {error}")

@@ -1,0 +1,159 @@
+"""The compatible transport: the SDK's client with the finished body swapped in.
+
+What the SDK's errors prove was read from its code (aiobotocore/httpsession.py): a connection that was never made is
+certain; a bare client error after that is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from contextvars import ContextVar
+from typing import Any, Self
+
+from bulksend.model import Answer, Answered, Doubtful, EntryResult, NotSent, Refused
+from bulksend.ses.client import AwsAccess, open_client
+from bulksend.ses.skew import ServerClock, server_time
+
+__all__ = ["CompatibleTransport"]
+
+_body: ContextVar[bytes] = ContextVar("body")
+_left: ContextVar[list[bool]] = ContextVar("left")
+
+SLACK_S = 5.0
+"""The whole call may take connecting and answering, and this.
+
+A server that trickles bytes must not hold an entry for ever.
+"""
+
+
+class CompatibleTransport:
+    """Satisfies the engine's Transport over aioboto3. An asynchronous context manager.
+
+    `prefix` and `suffix` are the campaign's frozen frame.
+    """
+
+    def __init__(
+        self, access: AwsAccess, prefix: bytes, suffix: bytes, *, max_connections: int, clock: ServerClock | None = None
+    ) -> None:
+        self._access = access
+        self._prefix = prefix
+        self._suffix = suffix
+        self._max_connections = max_connections
+        self._limit_s = access.connect_timeout_s + access.answer_timeout_s + SLACK_S
+        self._clients = AsyncExitStack()
+        self._client: Any = None
+        self._generation = 0
+        self._renewing = asyncio.Lock()
+        self._clock = clock or ServerClock()
+
+    async def __aenter__(self) -> Self:
+        """Raises what the SDK raises for want of a region or of credentials' files."""
+        self._client = await self._open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._clients.aclose()
+
+    async def send(self, entries_json: bytes) -> Answer:
+        """One call, attempted once. See the engine's Transport."""
+        generation = self._generation
+        _body.set(self._prefix + entries_json + self._suffix)
+        left: list[bool] = []
+        _left.set(left)
+        try:
+            async with asyncio.timeout(self._limit_s):
+                reply = await self._client.send_bulk_email(DefaultContent={}, BulkEmailEntries=[])
+        except TimeoutError:
+            return Doubtful("no whole answer in time") if left else NotSent("no connection in time")
+        except asyncio.CancelledError:
+            return (
+                Doubtful("interrupted while the answer was awaited") if left else NotSent("interrupted before sending")
+            )
+        except Exception as error:  # noqa: BLE001  whatever the SDK raises is an answer
+            return _meaning(error, generation, sent=bool(left))
+        return _read(reply)
+
+    async def renew_credentials(self, refused_generation: int) -> int:
+        """A new client reads the credentials anew."""
+        async with self._renewing:
+            if refused_generation == self._generation:
+                self._client = await self._open()
+                self._generation += 1
+            return self._generation
+
+    def set_clock(self, server_time: float) -> None:
+        """From now on requests are signed with the server's clock."""
+        self._clock.set(server_time)
+
+    async def _open(self) -> Any:
+        client = await self._clients.enter_async_context(
+            open_client(self._access, retrying=False, max_connections=self._max_connections)
+        )
+        client.meta.events.register("before-call.sesv2.SendBulkEmail", _swap_body)
+        client.meta.events.register("before-send.sesv2.SendBulkEmail", self._before_send)
+        return client
+
+    async def _before_send(self, request: Any, **_: object) -> None:
+        await self._clock.correct(self._client, request)
+        _left.get().append(True)
+
+
+def _swap_body(params: dict[str, Any], **_: object) -> None:
+    params["body"] = _body.get()
+
+
+def _read(reply: dict[str, Any]) -> Answer:
+    results = reply.get("BulkEmailEntryResults")
+    if not isinstance(results, list):
+        return Doubtful("an answer without results")
+    read = []
+    for result in results:
+        if not isinstance(result, dict):
+            return Doubtful("an unreadable result")
+        read.append(
+            EntryResult(
+                str(result.get("Status", "")), str(result.get("Error") or ""), str(result.get("MessageId") or "")
+            )
+        )
+    return Answered(read)
+
+
+def _meaning(error: Exception, generation: int, *, sent: bool) -> Answer:
+    import aiohttp  # noqa: PLC0415
+    from botocore import exceptions as sdk  # noqa: PLC0415
+
+    match error:
+        case sdk.ClientError():
+            return _refusal(error.response, generation)
+        case (
+            sdk.NoCredentialsError()
+            | sdk.PartialCredentialsError()
+            | sdk.CredentialRetrievalError()
+            | sdk.TokenRetrievalError()
+            | sdk.UnauthorizedSSOTokenError()
+        ):
+            return Refused(403, "NoCredentials", str(error), by_ses=True, generation=generation)
+        case sdk.ConnectTimeoutError() | sdk.SSLError() | sdk.ProxyConnectionError():
+            return NotSent(type(error).__name__)
+        case sdk.EndpointConnectionError() if isinstance(error.kwargs.get("error"), aiohttp.ClientConnectorError):
+            return NotSent("no connection could be made")
+        case _ if not sent:
+            return NotSent(f"{type(error).__name__}: {error}")
+        case _:
+            return Doubtful(type(error).__name__)
+
+
+def _refusal(response: dict[str, Any], generation: int) -> Refused:
+    metadata = response.get("ResponseMetadata", {})
+    headers: dict[str, str] = metadata.get("HTTPHeaders", {})
+    error = response.get("Error", {})
+    code = str(error.get("Code", ""))
+    return Refused(
+        http_status=int(metadata.get("HTTPStatusCode", 0)),
+        code="" if code.isdigit() else code,
+        text=str(error.get("Message", "")),
+        by_ses="x-amzn-requestid" in headers,
+        server_time=server_time(response),
+        generation=generation,
+    )

@@ -1,0 +1,62 @@
+"""The request around the entries, frozen when a campaign is planned.
+
+Source: API reference, SendBulkEmail (request syntax).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+__all__ = ["Envelope"]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Everything of a SendBulkEmail request but its entries. Of template, template_arn and inline exactly one is given.
+
+    Default tags are not here: they are baked into every entry, as reports say that the bulk call ignores
+    DefaultEmailTags. Default data is baked in too; TemplateData must be present all the same.
+    """
+
+    from_address: str
+    reply_to: Sequence[str] = ()
+    configuration_set: str | None = None
+    from_identity_arn: str | None = None
+    feedback_address: str | None = None
+    feedback_identity_arn: str | None = None
+    tenant: str | None = None
+    template: str | None = None
+    template_arn: str | None = None
+    inline: Mapping[str, str] | None = None
+    default_data: Mapping[str, object] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def frame(self) -> tuple[bytes, bytes]:
+        """(prefix, suffix): prefix + entries joined by commas + suffix is a request body."""
+        request: dict[str, object] = {
+            "FromEmailAddress": self.from_address,
+            "ReplyToAddresses": list(self.reply_to),
+            "ConfigurationSetName": self.configuration_set,
+            "FromEmailAddressIdentityArn": self.from_identity_arn,
+            "FeedbackForwardingEmailAddress": self.feedback_address,
+            "FeedbackForwardingEmailAddressIdentityArn": self.feedback_identity_arn,
+            "TenantName": self.tenant,
+            "DefaultContent": {"Template": self._template()},
+        }
+        head = orjson.dumps({name: value for name, value in request.items() if value not in (None, [])})
+        return head[:-1] + b',"BulkEmailEntries":[', b"]}"
+
+    def _template(self) -> dict[str, object]:
+        template: dict[str, object] = {
+            "TemplateName": self.template,
+            "TemplateArn": self.template_arn,
+            "TemplateContent": None
+            if self.inline is None
+            else {part.capitalize(): text for part, text in self.inline.items() if text is not None},
+            "Headers": [{"Name": name, "Value": value} for name, value in self.headers.items()],
+        }
+        chosen = {name: value for name, value in template.items() if value not in (None, [])}
+        return chosen | {"TemplateData": orjson.dumps(self.default_data).decode()}

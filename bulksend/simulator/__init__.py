@@ -1,0 +1,13 @@
+"""An SES v2 over HTTP on loopback: quotas, faults, latency, and a tally of its own to judge a sender by.
+
+Start it as a process of its own (`python -m bulksend.simulator`, or `SimulatorProcess` from a program), point an SES
+client at its URL with any credentials, and ask `/_simulator/tally` what it accepted. The module `faults` has the table
+of everything that it can be told to do wrong.
+"""
+
+from __future__ import annotations
+
+from bulksend.simulator.client import SimulatorProcess
+from bulksend.simulator.settings import SimulatorSettings
+
+__all__ = ["SimulatorProcess", "SimulatorSettings"]

@@ -1,0 +1,243 @@
+"""The simulator's HTTP face and its life as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable, Mapping
+
+import orjson
+import uvloop
+from aiohttp import web
+
+from bulksend.errors import ServerError
+from bulksend.simulator.account import Account
+from bulksend.simulator.answers import Delivery, Reply, SesError, error_reply
+from bulksend.simulator.control import PREFIX, Kept, KeptRequests, control
+from bulksend.simulator.sending import Sent, befall, send_bulk_email, send_email
+from bulksend.simulator.settings import SimulatorSettings, read_rules
+from bulksend.simulator.signature import check_signature
+from bulksend.simulator.validate import MAX_BODY_BYTES
+
+__all__ = ["run"]
+
+_Answer = Callable[[Account, str, Mapping[str, str], bytes], Reply]
+_OPERATIONS: dict[tuple[str, str], tuple[str, _Answer]] = {
+    ("GET", "account"): ("GetAccount", Account.get_account),
+    ("POST", "templates"): ("CreateEmailTemplate", Account.create_template),
+    ("GET", "templates"): ("ListEmailTemplates", Account.list_templates),
+    ("GET", "templates/*"): ("GetEmailTemplate", Account.get_template),
+    ("PUT", "templates/*"): ("UpdateEmailTemplate", Account.update_template),
+    ("DELETE", "templates/*"): ("DeleteEmailTemplate", Account.delete_template),
+    ("POST", "templates/*/render"): ("TestRenderEmailTemplate", Account.render_template),
+    ("POST", "configuration-sets"): ("CreateConfigurationSet", Account.create_set),
+    ("GET", "configuration-sets"): ("ListConfigurationSets", Account.list_sets),
+    ("POST", "list-configuration-sets"): ("ListConfigurationSets", Account.list_sets),
+    ("GET", "configuration-sets/*"): ("GetConfigurationSet", Account.get_set),
+}
+"""By method and path below /v2/email, with * for a name (API reference, Request Syntax of each)."""
+_SENDING = {
+    "/v2/email/outbound-bulk-emails": ("SendBulkEmail", send_bulk_email),
+    "/v2/email/outbound-emails": ("SendEmail", send_email),
+}
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER on, 0 s: closing sends RST."""
+_PARENT_POLL_S = 0.25
+_SHUTDOWN_S = 0.5
+
+
+class _TooLargeError(Exception):
+    """The body is over the limit."""
+
+
+class Simulator:
+    """One account behind HTTP."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._kept = KeptRequests()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer any request."""
+        path = request.path
+        if path.startswith(PREFIX):
+            return await control(request, self._account, self._kept)
+        account = self._account
+        account.requests += 1
+        number = account.requests
+        request_id = f"{account.run:012x}-{number:08x}"
+        operation = _SENDING[path][0] if request.method == "POST" and path in _SENDING else ""
+        body = b""
+        try:
+            body = await _body(request)
+            check_signature(request.headers, account.clock())
+            if operation:
+                sent = _SENDING[path][1](account, number, body)
+            else:
+                operation, reply = self._answer(request, body)
+                sent = Sent(reply)
+        except (ConnectionError, web.RequestPayloadError):
+            # The client left before its request was complete: nothing was asked.
+            return web.Response()
+        except _TooLargeError:
+            sent = Sent(
+                error_reply(SesError(413, "RequestEntityTooLargeException", "The request entity is too large."))
+            )
+        except SesError as error:
+            sent = Sent(error_reply(error))
+        kept = Kept(operation, account.now(), sent.reply.http_status, request_id, body)
+        self._kept.keep(kept, account.settings.kept_requests)
+        return await self._deliver(request, sent, request_id)
+
+    def _answer(self, request: web.BaseRequest, body: bytes) -> tuple[str, Reply]:
+        """Everything but sending."""
+        parts = request.path.removeprefix("/v2/email/").split("/")
+        argument = parts[1] if len(parts) > 1 else ""
+        shape = "/".join("*" if i == 1 else part for i, part in enumerate(parts))
+        found = _OPERATIONS.get((request.method, shape)) if request.path.startswith("/v2/email/") else None
+        if found is None:
+            raise SesError(404, "UnknownOperationException", f"No operation at {request.method} {request.path}")
+        operation, answer = found
+        fault, _ = self._account.faults.begin(operation, ())
+        if fault is not None and fault.http_status is not None:
+            return operation, befall(fault, Reply(200, b"{}"))
+        return operation, befall(fault, answer(self._account, argument, request.query, body))
+
+    async def _deliver(self, request: web.BaseRequest, sent: Sent, request_id: str) -> web.StreamResponse:
+        """Let the answer take its time and go out as it should, and tell the tally whether it was a clean one.
+
+        Until it is written its entries count as doubtful, for the client may leave before.
+        """
+        reply = sent.reply
+        response: web.StreamResponse = web.Response()
+        if sent.log is not None:
+            sent.log.ambiguous_attempts += sent.entries
+        delay_s = self._account.latency_s() + reply.delay_ms / 1000
+        if delay_s > 0:
+            await asyncio.sleep(delay_s)
+        try:
+            match reply.delivery:
+                case Delivery.HANG:
+                    # Ended by the client's leaving, which cancels this, or by the simulator's end.
+                    await asyncio.Event().wait()
+                case Delivery.RESET | Delivery.CLOSE:
+                    _drop(request, reset=reply.delivery is Delivery.RESET)
+                case Delivery.TRUNCATED:
+                    response = web.StreamResponse(status=reply.http_status, headers=self._headers(reply, request_id))
+                    response.content_length = len(reply.body)
+                    await response.prepare(request)
+                    await response.write(reply.body[: len(reply.body) // 2])
+                    _drop(request, reset=False)
+                case Delivery.WHOLE:
+                    headers = self._headers(reply, request_id)
+                    response = web.Response(body=reply.body, status=reply.http_status, headers=headers)
+                    await self._write(request, sent, response)
+        except ConnectionError:
+            # The client is gone and will never read the answer: its entries stay doubtful.
+            pass
+        return response
+
+    async def _write(self, request: web.BaseRequest, sent: Sent, response: web.Response) -> None:
+        """Write a whole answer. The tally knows before the client does, so that a client may ask it at once."""
+        settled = 0 if sent.ambiguous else sent.entries - sent.unknown_statuses
+        if sent.log is not None:
+            sent.log.ambiguous_attempts -= settled
+        if not sent.ambiguous:
+            self._account.tally.settle(sent.marks)
+        try:
+            await response.prepare(request)
+            await response.write_eof()
+        except BaseException:
+            self._account.tally.doubt(sent.marks)
+            if sent.log is not None:
+                sent.log.ambiguous_attempts += settled
+            raise
+
+    def _headers(self, reply: Reply, request_id: str) -> dict[str, str]:
+        if not reply.by_ses:
+            return {"Content-Type": "text/html", "Server": "proxy"}
+        headers = {"Content-Type": "application/json", "x-amzn-RequestId": request_id, "Date": self._account.date()}
+        if reply.error_type:
+            headers["x-amzn-ErrorType"] = reply.error_type
+        return headers
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    """The whole body; what is over the limit is read and let go, so that the client gets to hear of it."""
+    chunks: list[bytes] = []
+    size_bytes = 0
+    while chunk := await request.content.readany():
+        size_bytes += len(chunk)
+        if size_bytes <= MAX_BODY_BYTES:
+            chunks.append(chunk)
+        else:
+            chunks.clear()
+    if size_bytes > MAX_BODY_BYTES:
+        raise _TooLargeError
+    return b"".join(chunks)
+
+
+def _drop(request: web.BaseRequest, *, reset: bool) -> None:
+    """End the connection, with RST or FIN."""
+    transport = request.transport
+    if transport is None:
+        return
+    if reset:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        transport.abort()
+    else:
+        transport.close()
+
+
+def run(settings: SimulatorSettings) -> None:
+    """Serve until SIGTERM, SIGINT or, where that is asked for, the parent's end.
+
+    Prints one line of JSON with `url` and `pid` on stdout when it listens.
+
+    Raises:
+        ServerError: when the port cannot be had.
+        ConfigError: for a rules file that cannot be used.
+    """
+    account = Account(settings)
+    if settings.rules:
+        account.faults.replace_rules(read_rules(settings.rules))
+    uvloop.run(_serve(account))
+
+
+async def _serve(account: Account) -> None:
+    settings = account.settings
+    parent = os.getppid()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    # A client's leaving cancels its handler: that ends a hang, and marks what was accepted as never answered.
+    server = web.Server(Simulator(account).handle, handler_cancellation=True, access_log=None, tcp_keepalive=False)
+    runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+        try:
+            await site.start()
+        except OSError as error:
+            raise ServerError(f"port {settings.port}: {error.strerror or error}") from error
+        port = runner.addresses[0][1]
+        # A load of requests makes many short-lived dicts; what is here already need not be looked at again.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        line = {"url": f"http://{settings.host}:{port}", "pid": os.getpid()}
+        sys.stdout.buffer.write(orjson.dumps(line) + b"\n")
+        sys.stdout.flush()
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _PARENT_POLL_S if settings.exit_with_parent else None)
+            if settings.exit_with_parent and os.getppid() != parent:
+                break
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,24 @@
+"""The composition root: wires the parts and runs campaigns."""
+
+from __future__ import annotations
+
+from bulksend.worker.planning import Planned, plan
+from bulksend.worker.results import STATES, Doubt, Resolved, doubts, resolve, results
+from bulksend.worker.sending import Sent, send
+from bulksend.worker.store import Store, Target, find_target
+
+__all__ = [
+    "STATES",
+    "Doubt",
+    "Planned",
+    "Resolved",
+    "Sent",
+    "Store",
+    "Target",
+    "doubts",
+    "find_target",
+    "plan",
+    "resolve",
+    "results",
+    "send",
+]

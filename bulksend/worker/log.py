@@ -1,0 +1,80 @@
+"""The log: what happened to a run, without anybody's address."""
+
+from __future__ import annotations
+
+import sys
+from typing import Literal
+
+import structlog
+
+from bulksend.facts import (
+    BatchAnswered,
+    BatchSent,
+    CampaignHalted,
+    CircuitChanged,
+    Committed,
+    EntriesReturned,
+    Fact,
+    PaceChanged,
+    QuotaRead,
+    UnknownStatus,
+    Waiting,
+)
+
+__all__ = ["RunLog", "configure_log"]
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def configure_log(level: str, form: Literal["auto", "text", "json"]) -> None:
+    """Log lines go to standard error: for people on a terminal, JSON elsewhere, unless told."""
+    text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if text else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+class RunLog:
+    """An observer that logs. SES's error texts may hold addresses, so only its statuses are logged."""
+
+    def __init__(self, campaign: str) -> None:
+        self._log = structlog.get_logger().bind(campaign=campaign)
+
+    def observe(self, fact: Fact) -> None:
+        """One line, or none."""
+        match fact:
+            case QuotaRead():
+                account = fact.account
+                self._log.info(
+                    "quota read",
+                    max_send_rate_per_s=account.max_send_rate_per_s,
+                    max_24_hour_send=account.max_24_hour_send,
+                    sent_last_24_hours=account.sent_last_24_hours,
+                    foreign=fact.foreign,
+                    enforcement_status=account.enforcement_status,
+                )
+            case PaceChanged():
+                self._log.info("pace changed", rate_per_s=round(fact.rate_per_s, 3), why=fact.why)
+            case Waiting():
+                self._log.warning("waiting", reason=fact.reason) if fact.reason else self._log.info("going on")
+            case CircuitChanged():
+                level = self._log.warning if fact.is_open else self._log.info
+                level("circuit opened" if fact.is_open else "circuit closed", next_probe_s=round(fact.next_probe_s, 1))
+            case UnknownStatus():
+                self._log.error("a status that no document names", status=fact.status[:64])
+            case CampaignHalted():
+                self._log.error("halted", scope=fact.halt.scope.value, remedy=fact.halt.remedy)
+            case EntriesReturned():
+                self._log.warning("entries pending again", was=fact.verdict.value, entries=fact.entries)
+            case BatchAnswered():
+                outcomes = {f"{verdict.value}/{status}": n for (verdict, status), n in fact.outcomes.items()}
+                self._log.debug("batch answered", verdict=fact.verdict.value, outcomes=outcomes)
+            case BatchSent() | Committed():
+                pass

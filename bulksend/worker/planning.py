@@ -1,0 +1,188 @@
+"""plan: a campaign file and its list become a frozen campaign in the journal, with its snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bulksend.config import CampaignFile, Settings, frozen_keys
+from bulksend.errors import CampaignChangedError, ListError
+from bulksend.model import Binding, Campaign, CampaignState, Policy
+from bulksend.recipients import Mapping, Snapshot, take_snapshot
+from bulksend.ses import AwsAccess, Envelope, find_binding
+from bulksend.worker.store import Store
+
+__all__ = ["Planned", "aws_access", "plan", "policy_of"]
+
+ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+ID_LENGTH = 26
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A campaign that is ready to send, whether it was planned just now, and what its reader should know."""
+
+    campaign: Campaign
+    is_new: bool
+    warnings: tuple[str, ...] = ()
+
+
+def plan(
+    file: CampaignFile,
+    settings: Settings,
+    store: Store,
+    *,
+    again: bool = False,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Planned:
+    """Check the list and freeze the campaign; a campaign that is known already is only compared. Nothing is sent.
+
+    `again` allows a list and content that an earlier campaign of another name has sent. `on_progress` is told the rows
+    read so far.
+
+    Raises:
+        AccountError: the account that the campaign is bound to cannot be found out.
+        CampaignChangedError: the name is known, with something else behind it; the keys that differ are named.
+        ListError: the list cannot be used, or has no usable recipient.
+    """
+    binding = asyncio.run(find_binding(aws_access(settings)))
+    known = store.journal.find(file.name)
+    if known is not None:
+        _refuse_changes(known, file, binding)
+        policy = policy_of(file)
+        if policy != known.policy:
+            store.journal.set_policy(known, policy)
+        return Planned(store.journal.campaign(file.name), is_new=False)
+    campaign_id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
+    snapshot = take_snapshot(
+        file.recipients.path,
+        _mapping(file),
+        campaign_id=campaign_id,
+        folder=store.snapshots,
+        on_progress=on_progress,
+    )
+    try:
+        campaign = _campaign(campaign_id, file, binding, snapshot)
+        _refuse_empty(campaign, file.recipients.path)
+        if not again:
+            _refuse_repetition(campaign, store)
+        store.journal.add(campaign, snapshot.chunks)
+    except BaseException:
+        remove_snapshot(snapshot.path)
+        raise
+    return Planned(campaign, is_new=True, warnings=snapshot.warnings)
+
+
+def aws_access(settings: Settings) -> AwsAccess:
+    """What the settings say of where and as whom."""
+    return AwsAccess(
+        region=settings.aws.region,
+        profile=settings.aws.profile,
+        endpoint_url=settings.aws.endpoint_url,
+        connect_timeout_s=settings.transport.connect_timeout_s,
+        answer_timeout_s=settings.transport.answer_timeout_s,
+    )
+
+
+def policy_of(file: CampaignFile) -> Policy:
+    """What the campaign file says of doubt and retries."""
+    return Policy(file.policy.in_doubt == "resend", file.policy.max_attempts)
+
+
+def remove_snapshot(path: Path) -> None:
+    """Both its files."""
+    for name in (path, path.with_suffix(".skipped.parquet")):
+        name.unlink(missing_ok=True)
+
+
+def _mapping(file: CampaignFile) -> Mapping:
+    return Mapping(
+        address=file.recipients.address,
+        data=file.recipients.data,
+        default_data=dict(file.content.default_data),
+        tags={**file.content.tags, **file.recipients.tags},
+        dedupe=file.recipients.dedupe,
+    )
+
+
+def _campaign(campaign_id: str, file: CampaignFile, binding: Binding, snapshot: Snapshot) -> Campaign:
+    inline = file.content.inline
+    prefix, suffix = Envelope(
+        from_address=file.sender.from_address,
+        reply_to=file.sender.reply_to,
+        configuration_set=file.sender.configuration_set,
+        from_identity_arn=file.sender.from_identity_arn,
+        feedback_address=file.sender.feedback_address,
+        feedback_identity_arn=file.sender.feedback_identity_arn,
+        tenant=file.sender.tenant,
+        template=file.content.template,
+        template_arn=file.content.template_arn,
+        inline=None if inline is None else inline.model_dump(exclude_none=True),
+        default_data=file.content.default_data,
+        headers=file.content.headers,
+    ).frame()
+    return Campaign(
+        id=campaign_id,
+        name=file.name,
+        state=CampaignState.PLANNED,
+        created_at=time.time(),
+        binding=binding,
+        prefix=prefix,
+        suffix=suffix,
+        frozen=frozen_keys(file),
+        list_digest=snapshot.list_digest,
+        snapshot=snapshot.path.name,
+        snapshot_bytes=snapshot.size_bytes,
+        snapshot_sha256=snapshot.sha256,
+        rows=snapshot.rows,
+        entries=snapshot.entries,
+        recipients=snapshot.recipients,
+        skipped=snapshot.skipped,
+        policy=policy_of(file),
+    )
+
+
+def _refuse_changes(known: Campaign, file: CampaignFile, binding: Binding) -> None:
+    now = frozen_keys(file)
+    changed = [
+        f"{key} (was {known.frozen.get(key, 'not set')}, is {now.get(key, 'not set')})"
+        for key in sorted(known.frozen.keys() | now.keys())
+        if known.frozen.get(key) != now.get(key)
+    ]
+    changed += [
+        f"{words} (was {was}, is {now_is})"
+        for words, was, now_is in (
+            ("the account", known.binding.account, binding.account),
+            ("the region", known.binding.region, binding.region),
+        )
+        if was != now_is
+    ]
+    if file.recipients.path.is_file() and _digest(file.recipients.path) != known.list_digest:
+        changed.append(f"the contents of {file.recipients.path}")
+    if changed:
+        raise CampaignChangedError(f"{file.name!r} differs in {'; '.join(changed)}")
+
+
+def _refuse_empty(campaign: Campaign, path: Path) -> None:
+    if campaign.entries == 0:
+        reasons = ", ".join(f"{count} {reason.value}" for reason, count in campaign.skipped.items() if count)
+        raise ListError(f"{path} has no usable recipient: of {campaign.rows} rows {reasons or 'none is left'}")
+
+
+def _refuse_repetition(campaign: Campaign, store: Store) -> None:
+    for earlier in store.journal.campaigns():
+        if earlier.list_digest == campaign.list_digest and earlier.frozen == campaign.frozen:
+            raise CampaignChangedError(
+                f"{campaign.name!r} has the same list and content as {earlier.name!r}",
+                hint="To send the same mail to the same people once more, pass --again.",
+            )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

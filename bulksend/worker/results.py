@@ -1,0 +1,112 @@
+"""results and resolve: the journal and the snapshot, joined row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from bulksend.errors import SnapshotError, UsageError
+from bulksend.model import Campaign, EntryReport, EntryState, ResultRow, SettlementVerdict
+from bulksend.recipients import SnapshotReader, skipped_rows
+from bulksend.worker.store import Store
+
+__all__ = ["STATES", "Doubt", "Resolved", "doubts", "resolve", "results"]
+
+STATES = ("accepted", "dead", "in_doubt", "in_flight", "pending", "skipped")
+RESEND_AFTER_S = 31 * 60.0
+"""A signature is good for 15 minutes either side of its date: until then the first copy may still be accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """An in-doubt entry: its row of the list, and when its request was sent (epoch seconds)."""
+
+    row: int
+    report: EntryReport
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """How many in-doubt entries were decided, and how many cannot be sent again yet."""
+
+    decided: int
+    too_early: int
+    left: int
+
+
+def results(store: Store, campaign: Campaign, states: Collection[str] = ()) -> Iterator[ResultRow]:
+    """What became of each row, in the order of the list, skipped rows last; all states, or some. One chunk in memory.
+
+    Raises:
+        SnapshotError: the snapshot is missing or damaged.
+        UsageError: there is no such state.
+    """
+    unknown = set(states).difference(STATES)
+    if unknown:
+        raise UsageError(f"no such state: {', '.join(sorted(unknown))}", hint=f"States are {', '.join(STATES)}.")
+    wanted = set(states or STATES)
+    with _reader(store, campaign) as reader:
+        for report, row, address in _joined(store, campaign, reader):
+            state = report.state.name.lower()
+            if state in wanted:
+                yield ResultRow(
+                    campaign.name,
+                    row,
+                    address,
+                    state,
+                    report.status,
+                    report.reason,
+                    report.message_id,
+                    report.attempts,
+                    report.at,
+                )
+        if "skipped" in wanted:
+            for skipped in skipped_rows(store.snapshot_of(campaign)):
+                yield ResultRow(
+                    campaign.name,
+                    skipped.row,
+                    skipped.address,
+                    "skipped",
+                    skipped.reason.value,
+                    skipped.detail,
+                )
+
+
+def doubts(store: Store, campaign: Campaign, rows: Collection[int] = ()) -> Iterator[Doubt]:
+    """The in-doubt entries, all or of some rows. Raises SnapshotError."""
+    with _reader(store, campaign) as reader:
+        for report, row, _ in _joined(store, campaign, reader):
+            if report.state is EntryState.IN_DOUBT and (not rows or row in rows):
+                yield Doubt(row, report)
+
+
+def resolve(store: Store, campaign: Campaign, found: Sequence[Doubt], verdict: SettlementVerdict, why: str) -> Resolved:
+    """A person's verdict on in-doubt entries.
+
+    One that may be sent again must be 31 minutes old, by the store's clock.
+    """
+    now = store.journal.now()
+    ripe = [
+        d
+        for d in found
+        if verdict is not SettlementVerdict.RESEND or (d.report.at is not None and now - d.report.at >= RESEND_AFTER_S)
+    ]
+    decided = store.journal.settle_doubt(campaign, [(d.report, verdict) for d in ripe], why)
+    return Resolved(decided, len(found) - len(ripe), store.journal.tally(campaign).in_doubt)
+
+
+def _reader(store: Store, campaign: Campaign) -> SnapshotReader:
+    return SnapshotReader(
+        store.snapshot_of(campaign), size_bytes=campaign.snapshot_bytes, sha256=campaign.snapshot_sha256
+    )
+
+
+def _joined(store: Store, campaign: Campaign, reader: SnapshotReader) -> Iterator[tuple[EntryReport, int, str]]:
+    number, rows, addresses = -1, [], []
+    for report in store.journal.reports(campaign):
+        if report.chunk != number:
+            number = report.chunk
+            rows, addresses = list(reader.rows(number)), reader.addresses(number)
+            if len(rows) != len(addresses):
+                raise SnapshotError(f"chunk {number} of {campaign.snapshot}")
+        yield report, rows[report.index], addresses[report.index]

@@ -1,0 +1,217 @@
+"""send: wires the parts for one campaign, runs it, drains on a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+from bulksend.config import Settings
+from bulksend.engine import Engine, Observer
+from bulksend.errors import CampaignChangedError, ExitCode, UsageError
+from bulksend.facts import Committed, Fact
+from bulksend.model import Campaign, CampaignState, Chunk, Tally
+from bulksend.pacing import PaceSettings, QuotaPacer
+from bulksend.recipients import SnapshotReader
+from bulksend.ses import Account, AwsAccess, CompatibleTransport, ServerClock
+from bulksend.worker.planning import aws_access
+from bulksend.worker.store import Store
+
+__all__ = ["Sent", "send"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How a run ended. `campaign` is as the journal has it then."""
+
+    campaign: Campaign
+    tally: Tally
+    interrupted: bool
+    duration_s: float
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the process says: 130 before 5 before 4 before 3."""
+        if self.interrupted and self.campaign.state is CampaignState.PAUSED:
+            return ExitCode.INTERRUPTED
+        if self.campaign.state is not CampaignState.FINISHED:
+            return ExitCode.HALTED
+        if self.tally.in_doubt:
+            return ExitCode.SOME_IN_DOUBT
+        return ExitCode.SOME_DEAD if self.tally.dead else ExitCode.DONE
+
+
+def send(
+    campaign: Campaign,
+    settings: Settings,
+    store: Store,
+    *,
+    observers: Sequence[Observer] = (),
+    on_drain: Callable[[], None] = lambda: None,
+) -> Sent:
+    """Send what is left of a planned campaign; the first SIGINT or SIGTERM drains, the second ends at once.
+
+    Raises:
+        AccountError: GetAccount does not answer.
+        CampaignBusyError: another process sends from this store.
+        CampaignChangedError: the settings name another account or region than the campaign is bound to.
+        JournalError: the journal failed.
+        SnapshotError: the snapshot is missing or damaged.
+        UsageError: the campaign was cancelled.
+    """
+    if campaign.state is CampaignState.CANCELLED:
+        raise UsageError(f"{campaign.name!r} was cancelled", hint="Plan it under another name to send it after all.")
+    access = _bound_access(campaign, settings)
+    began_s = time.monotonic()
+    interrupted = False
+
+    def note_signal() -> None:
+        nonlocal interrupted
+        interrupted = True
+        on_drain()
+
+    with _holding(store, observers), asyncio.Runner(loop_factory=_event_loop()) as runner:
+        runner.run(_send(campaign, settings, access, store, observers, note_signal))
+    campaign = store.journal.campaign(campaign.name)
+    return Sent(campaign, store.journal.tally(campaign), interrupted, time.monotonic() - began_s)
+
+
+async def _send(  # noqa: PLR0917  the parts to wire
+    campaign: Campaign,
+    settings: Settings,
+    access: AwsAccess,
+    store: Store,
+    observers: Sequence[Observer],
+    on_signal: Callable[[], None],
+) -> None:
+    def tell(fact: Fact) -> None:
+        for observer in observers:
+            observer.observe(fact)
+
+    clock = ServerClock()
+    in_flight = settings.engine.max_in_flight
+    sent = store.journal.sent_by_minute(campaign.binding.account, campaign.binding.region, time.time() - 86400.0)
+    pace = PaceSettings(
+        share=settings.pacing.share,
+        daily_reserve=settings.pacing.daily_reserve,
+        max_recipients_per_s=settings.pacing.max_recipients_per_s,
+        max_calls_per_s=settings.pacing.max_calls_per_s,
+    )
+    with SnapshotReader(
+        store.snapshot_of(campaign), size_bytes=campaign.snapshot_bytes, sha256=campaign.snapshot_sha256
+    ) as reader:
+        async with (
+            Account(access, clock) as account,
+            QuotaPacer(account.read, settings=pace, sent=sent, observe=tell) as pacer,
+            CompatibleTransport(
+                access, campaign.prefix, campaign.suffix, max_connections=in_flight, clock=clock
+            ) as transport,
+        ):
+            gc.collect()
+            gc.freeze()  # the SDK's models are many and live for ever: later collections need not walk them
+            with _ChunkThread(reader) as source:
+                engine = Engine(
+                    campaign.id,
+                    source=source,
+                    journal=store.journal,
+                    transport=transport,
+                    pacer=pacer,
+                    observers=observers,
+                    policy=campaign.policy,
+                    max_in_flight=in_flight,
+                )
+                with _draining(engine, on_signal):
+                    await engine.run()
+
+
+class _ChunkThread:
+    """Reads chunks in a thread of its own. Satisfies the engine's Source."""
+
+    def __init__(self, reader: SnapshotReader) -> None:
+        self._reader = reader
+        self._thread = ThreadPoolExecutor(1, "snapshot")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    async def chunk(self, number: int) -> Chunk:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._reader.chunk, number)
+
+
+@contextmanager
+def _holding(store: Store, observers: Sequence[Observer]) -> Iterator[None]:
+    def tell(duration_s: float, operations: int) -> None:
+        for observer in observers:
+            observer.observe(Committed(duration_s, operations))
+
+    store.journal.on_commit = tell
+    with store.journal.sending():
+        yield
+
+
+@contextmanager
+def _draining(engine: Engine, on_signal: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    asked = 0
+
+    def stop() -> None:
+        nonlocal asked
+        asked += 1
+        on_signal()
+        if asked == 1:
+            engine.drain()
+        else:
+            engine.abandon()
+
+    signals = [signal.SIGINT, signal.SIGTERM]
+    try:
+        for number in signals:
+            loop.add_signal_handler(number, stop)
+    except (RuntimeError, ValueError):  # not the main thread: whoever owns the process drains it
+        signals = []
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+def _bound_access(campaign: Campaign, settings: Settings) -> AwsAccess:
+    """The campaign's own region and endpoint, whatever the settings leave open; where they say otherwise, a refusal."""
+    access = aws_access(settings)
+    bound = campaign.binding
+    said = [
+        f"{key} (was {was or 'not set'}, is {now})"
+        for key, was, now in (
+            ("aws.region", bound.region, access.region),
+            ("aws.endpoint_url", bound.endpoint_url, access.endpoint_url),
+        )
+        if now is not None and now != was
+    ]
+    if said:
+        raise CampaignChangedError(f"{campaign.name!r} differs in {'; '.join(said)}")
+    return AwsAccess(
+        region=bound.region,
+        profile=access.profile,
+        endpoint_url=bound.endpoint_url or None,
+        connect_timeout_s=access.connect_timeout_s,
+        answer_timeout_s=access.answer_timeout_s,
+    )
+
+
+def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if os.name == "nt":
+        return None
+    import uvloop  # noqa: PLC0415
+
+    return uvloop.new_event_loop

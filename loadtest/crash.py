@@ -1,0 +1,224 @@
+"""kill -9 at random moments, resume, and count: nobody lost, nobody twice, by the simulator's own tally.
+
+    python -m loadtest.crash --kills 100
+
+Each campaign is killed several times while faults of every kind are on, then resumed to its end. Everything stays on
+loopback and ends by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bulksend import worker
+from bulksend.config import load_settings
+from bulksend.model import Campaign
+from bulksend.simulator import SimulatorProcess
+from bulksend.worker import Store
+
+FAULTS = [
+    {"fault": "transient_failure", "share": 0.01},
+    {"fault": "throttled_429", "share": 0.01},
+    {"fault": "unavailable_503", "share": 0.01},
+    {"fault": "account_throttled", "share": 0.001},
+    {"fault": "reset_after_accepting", "share": 0.004},
+    {"fault": "reset_before_reading", "share": 0.004},
+    {"fault": "hang_after_accepting", "share": 0.002},
+    {"fault": "internal_500", "share": 0.004},
+    {"fault": "truncated_answer", "share": 0.004},
+    {"fault": "malformed_answer", "share": 0.004},
+    {"fault": "too_few_results", "share": 0.004},
+]
+CAMPAIGN = """\
+name = "crash"
+[sender]
+from = "news@example.com"
+[content]
+template = "launch"
+[recipients]
+path = "list.csv"
+"""
+CONFIG = """\
+[transport]
+answer_timeout_s = 2.0
+[engine]
+max_in_flight = {cap}
+"""
+CAP = 16
+BATCH = 50
+RUN_LIMIT_S = 180.0
+
+
+@dataclass
+class Counted:
+    """What the two sides say after the last resume."""
+
+    campaigns: int = 0
+    kills: int = 0
+    entries: int = 0
+    accepted: int = 0
+    really_accepted: int = 0
+    copies: int = 0
+    losses: int = 0
+    dead: int = 0
+    in_doubt: int = 0
+    in_doubt_bound: int = 0
+    unbalanced: int = 0
+
+    @property
+    def good(self) -> bool:
+        return not (self.copies or self.losses or self.unbalanced) and self.in_doubt <= self.in_doubt_bound
+
+
+def environment() -> dict[str, str]:
+    """No AWS configuration but example credentials; nothing of the machine's own is ever used."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BULKSEND_"))}
+    return kept | {
+        "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def one_campaign(folder: Path, entries: int, kills: int, rate_per_s: float, dice: random.Random) -> Counted:
+    """Plan, kill so often, resume to the end, compare."""
+    lines = [f"fault.message_rejected+{n}@example.com" if n % 97 == 0 else f"r{n}@example.com" for n in range(entries)]
+    (folder / "list.csv").write_text("email\n" + "\n".join(lines) + "\n", "utf-8")
+    (folder / "campaign.toml").write_text(CAMPAIGN, "utf-8")
+    (folder / "config.toml").write_text(CONFIG.format(cap=CAP), "utf-8")
+    counted = Counted(campaigns=1, entries=entries)
+    with SimulatorProcess(
+        max_send_rate_per_s=rate_per_s, latency_ms=20, latency_jitter_ms=40, seed=dice.randrange(2**31)
+    ) as simulator:
+        simulator.rules(FAULTS)
+        command = [
+            *(sys.executable, "-m", "bulksend", "send", "campaign.toml", "--yes", "--output", "json"),
+            *("--config", "config.toml", "--endpoint-url", simulator.url, "--region", "eu-west-1"),
+            *("--log-level", "error"),
+        ]
+        while counted.kills < kills:
+            requests_before = simulator.tally()["requests"]
+            process = start(command, folder)
+            wait_until_sending(process, simulator, requests_before)
+            time.sleep(dice.uniform(0.0, 0.6 * entries / rate_per_s / kills))
+            if process.poll() is not None:
+                break
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            counted.kills += 1
+            counted.unbalanced += not balanced(folder, simulator.url)
+        finish(command, folder)
+        compare(folder, simulator, counted)
+    return counted
+
+
+def start(command: list[str], folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command, cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+
+
+def wait_until_sending(process: subprocess.Popen[str], simulator: SimulatorProcess, requests_before: int) -> None:
+    deadline_s = time.monotonic() + 30.0
+    while process.poll() is None and simulator.tally()["requests"] == requests_before:
+        if time.monotonic() > deadline_s:
+            raise RuntimeError("the sender has not sent anything in 30 s")
+        time.sleep(0.01)
+
+
+def finish(command: list[str], folder: Path) -> None:
+    """Resume to the end; a halt (ten probes in doubt can happen by chance) is resumed as well."""
+    deadline_s = time.monotonic() + RUN_LIMIT_S
+    while time.monotonic() < deadline_s:
+        process = start(command, folder)
+        out, _ = process.communicate(timeout=RUN_LIMIT_S)
+        if json.loads(out)["state"] == "finished":
+            return
+    raise RuntimeError("the campaign does not end")
+
+
+def opened(folder: Path, url: str) -> tuple[Store, Campaign]:
+    settings = load_settings(folder / "config.toml", {}, {"aws.endpoint_url": url})
+    store = Store.open(settings, folder)
+    return store, store.journal.campaign("crash")
+
+
+def balanced(folder: Path, url: str) -> bool:
+    """Promise 1, at the instant of a death."""
+    store, campaign = opened(folder, url)
+    return store.journal.tally(campaign).adds_up
+
+
+def compare(folder: Path, simulator: SimulatorProcess, counted: Counted) -> None:
+    """Row by row: what we call accepted they accepted, what we call refused or pending they did not."""
+    store, campaign = opened(folder, simulator.url)
+    tally = store.journal.tally(campaign)
+    theirs = simulator.tally(campaign.id)
+    really = {int(entry["row"]) for entry in simulator.accepted(campaign.id)}
+    for row in worker.results(store, campaign):
+        if row.state == "accepted":
+            counted.losses += row.row not in really
+        elif row.state != "in_doubt":
+            counted.losses += row.state != "dead"
+            counted.copies += row.row in really
+    counted.accepted, counted.dead, counted.in_doubt = tally.accepted, tally.dead, tally.in_doubt
+    counted.really_accepted = theirs["accepted"]
+    counted.copies += len(theirs["copies"])
+    counted.unbalanced += not tally.adds_up
+    counted.in_doubt_bound = counted.kills * CAP * BATCH + theirs["ambiguous_attempts"]
+
+
+def run(kills: int, *, kills_each: int, entries: int, rate_per_s: float, seed: int) -> Counted:
+    """As many campaigns as it takes."""
+    dice = random.Random(seed)
+    total = Counted()
+    while total.kills < kills:
+        with tempfile.TemporaryDirectory(prefix="bulksend-crash-") as folder:
+            one = one_campaign(Path(folder), entries, min(kills_each, kills - total.kills), rate_per_s, dice)
+        if one.kills == 0:
+            raise RuntimeError("the campaign ends before it can be killed: more entries are needed")
+        for name, value in asdict(one).items():
+            setattr(total, name, getattr(total, name) + value)
+        print(
+            f"{total.kills} kills: {total.copies} copies, {total.losses} losses, {total.in_doubt} in doubt", flush=True
+        )
+    return total
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--kills-each", type=int, default=10, help="kills per campaign")
+    parser.add_argument("--entries", type=int, default=20_000, help="entries per campaign")
+    parser.add_argument("--rate", type=float, default=2000.0, help="the simulator's quota, recipients per second")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="write the figures here as JSON")
+    options = parser.parse_args()
+    total = run(
+        options.kills,
+        kills_each=options.kills_each,
+        entries=options.entries,
+        rate_per_s=options.rate,
+        seed=options.seed,
+    )
+    figures = json.dumps(asdict(total) | {"good": total.good}, indent=2)
+    print(figures)
+    if options.out is not None:
+        options.out.write_text(figures + "\n", "utf-8")
+    return 0 if total.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

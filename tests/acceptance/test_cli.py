@@ -1,0 +1,380 @@
+"""bulksend as people run it: a process, its exit code, its two output streams."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from bulksend.cli import run
+from bulksend.simulator import SimulatorProcess
+from tests.harness import write_list
+
+CAMPAIGN = """\
+name = "launch"
+[sender]
+from = "Example News <news@example.com>"
+[content]
+inline = { subject = "Hello {{first_name}}", text = "Dear {{first_name}}" }
+[recipients]
+path = "list.csv"
+"""
+
+
+@pytest.fixture(scope="module")
+def _running() -> Iterator[SimulatorProcess]:
+    with SimulatorProcess(latency_ms=10) as running:
+        yield running
+
+
+@pytest.fixture
+def simulator(_running: SimulatorProcess) -> SimulatorProcess:
+    _running.reset()
+    _running.rules([])
+    _running.settings(max_send_rate_per_s=2000)
+    return _running
+
+
+@pytest.fixture
+def folder(in_folder: Path) -> Path:
+    (in_folder / "campaign.toml").write_text(CAMPAIGN, "utf-8")
+    write_list(in_folder / "list.csv", [f"a{n}@example.com" for n in range(300)], {"first_name": ["Ada"] * 300})
+    return in_folder
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "bulksend", *arguments]
+
+
+def bulksend(*arguments: str, url: str | None = None) -> subprocess.CompletedProcess[str]:
+    """The command line within this process: starting one costs more than most of what is tested here."""
+    at = [] if url is None else ["--endpoint-url", url, "--region", "eu-west-1"]
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", io.StringIO())
+        patch.setenv("COLUMNS", "200")
+        code = run([*arguments, *at])
+    assert "Traceback" not in err.getvalue()
+    return subprocess.CompletedProcess(list(arguments), code, out.getvalue(), err.getvalue())
+
+
+def test_as_a_process(folder: Path, simulator: SimulatorProcess) -> None:
+    at = ("--endpoint-url", simulator.url, "--region", "eu-west-1")
+    done = subprocess.run(
+        command("send", "campaign.toml", "--yes", "--output", "json", *at),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["accepted"] == 300
+    assert "The numbers add up" not in done.stdout
+    assert folder.is_dir()
+
+
+def test_from_plan_to_results(folder: Path, simulator: SimulatorProcess) -> None:
+    planned = bulksend("plan", "campaign.toml", "--output", "json", url=simulator.url)
+    assert planned.returncode == 0
+    assert json.loads(planned.stdout)["pending"] == 300
+    assert simulator.tally()["requests"] == 0
+    sent = bulksend("send", "campaign.toml", "--yes", "--output", "json", url=simulator.url)
+    assert sent.returncode == 0
+    facts = json.loads(sent.stdout)
+    assert (facts["state"], facts["accepted"], facts["adds_up"]) == ("finished", 300, True)
+    assert simulator.tally(facts["id"])["accepted"] == 300
+    again = bulksend("send", "campaign.toml", "--yes", url=simulator.url)
+    assert again.returncode == 0
+    assert again.stdout == ""
+    assert "Nothing is left" in again.stderr
+    assert simulator.tally(facts["id"])["accepted"] == 300
+    status = bulksend("status", "launch")
+    assert status.returncode == 0
+    assert re.search(r"accepted +300", status.stdout)
+    assert "add up" in status.stdout
+    rows = list(csv.DictReader(io.StringIO(bulksend("results", "launch").stdout)))
+    assert len(rows) == 300
+    assert list(rows[0]) == [
+        *("campaign", "row", "address", "state", "status", "reason", "message_id", "attempts", "at"),
+    ]
+    assert rows[0]["address"] == "a0@example.com"
+    assert (folder / ".bulksend" / "journal.db").is_file()
+
+
+def test_some_dead_is_3_and_some_in_doubt_is_4(folder: Path, simulator: SimulatorProcess) -> None:
+    write_list(
+        folder / "list.csv", ["a@example.com", "fault.message_rejected+b@example.com", "no address", "a@example.com"]
+    )
+    campaign = (folder / "campaign.toml").read_text("utf-8")
+    first = bulksend("send", "campaign.toml", "--yes", "--output", "json", url=simulator.url)
+    assert first.returncode == 3
+    assert json.loads(first.stdout)["skipped"] == {"invalid": 1, "duplicate": 1, "suppressed": 0, "cancelled": 0}
+    dead = bulksend("results", "launch", "--state", "dead", "--format", "jsonl").stdout.splitlines()
+    assert [json.loads(line)["row"] for line in dead] == [2]
+    skipped = bulksend("results", "launch", "--state", "skipped").stdout
+    assert "same address as row 1" in skipped
+    (folder / "campaign.toml").write_text(campaign.replace('"launch"', '"second"'), "utf-8")
+    write_list(folder / "list.csv", ["fault.close_after_accepting+c@example.com"])
+    second = bulksend("send", "campaign.toml", "--yes", url=simulator.url)
+    assert second.returncode == 4
+    assert bulksend("resolve", "second").returncode == 4
+    early = bulksend("resolve", "second", "--resend")
+    assert early.returncode == 4
+    assert "31 minutes" in early.stderr
+    done = bulksend("resolve", "second", "--accepted", "--row", "1", "--why", "the bounce came back")
+    assert done.returncode == 0
+    assert bulksend("send", "second", "--yes", url=simulator.url).returncode == 0
+
+
+def test_a_halt_is_5_with_reason_and_remedy(folder: Path, simulator: SimulatorProcess) -> None:
+    simulator.rules([{"fault": "template_not_found", "share": 1.0}])
+    sent = bulksend("send", "campaign.toml", "--yes", url=simulator.url)
+    assert sent.returncode == 5
+    assert "TEMPLATE_NOT_FOUND" in sent.stderr
+    assert "Create the template" in sent.stderr
+    assert folder.is_dir()
+
+
+def start(folder: Path, simulator: SimulatorProcess, *more: str) -> subprocess.Popen[str]:
+    """A campaign that takes a while, as soon as it is sending."""
+    simulator.settings(max_send_rate_per_s=200)
+    write_list(folder / "list.csv", [f"a{n}@example.com" for n in range(5000)])
+    sender = subprocess.Popen(
+        command(
+            *("send", "campaign.toml", "--yes", "--output", "json", "--endpoint-url", simulator.url),
+            *("--region", "eu-west-1", *more),
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline_s = time.monotonic() + 30
+    while not simulator.tally()["accepted"]:
+        assert sender.poll() is None
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+    return sender
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_drains_and_is_130(folder: Path, simulator: SimulatorProcess, number: signal.Signals) -> None:
+    sender = start(folder, simulator)
+    sender.send_signal(number)
+    out, err = sender.communicate(timeout=30)
+    assert sender.returncode == 130
+    facts = json.loads(out)
+    assert (facts["state"], facts["in_doubt"], facts["in_flight"], facts["adds_up"]) == ("paused", 0, 0, True)
+    assert facts["accepted"] == simulator.tally(facts["id"])["accepted"]
+    assert "To go on" in err
+
+
+def test_a_second_interrupt_ends_at_once(folder: Path, simulator: SimulatorProcess) -> None:
+    sender = start(folder, simulator)
+    simulator.rules([{"fault": "hang_after_accepting", "share": 1.0}])
+    before = simulator.tally()["requests"]
+    while simulator.tally()["requests"] == before:
+        time.sleep(0.02)
+    sender.send_signal(signal.SIGINT)
+    assert sender.stderr is not None
+    while "stopping" not in sender.stderr.readline():
+        pass
+    sender.send_signal(signal.SIGINT)
+    out, _ = sender.communicate(timeout=20)
+    assert sender.returncode == 130
+    facts = json.loads(out)
+    theirs = simulator.tally(facts["id"])["accepted"]
+    assert facts["accepted"] < theirs <= facts["accepted"] + facts["in_doubt"]
+    assert facts["adds_up"]
+
+
+def test_a_second_sender_is_6_and_named_submit(folder: Path, simulator: SimulatorProcess) -> None:
+    sender = start(folder, simulator)
+    second = bulksend("send", "launch", "--yes", url=simulator.url)
+    assert second.returncode == 6
+    assert "submit" in second.stderr
+    facts = json.loads(bulksend("status", "launch", "--output", "json").stdout)
+    assert facts["adds_up"]
+    assert facts["state"] == "sending"
+    sender.send_signal(signal.SIGINT)
+    sender.communicate(timeout=30)
+
+
+def test_metrics_of_a_run(folder: Path, simulator: SimulatorProcess) -> None:
+    sender = start(folder, simulator, "--metrics-port", "0")
+    assert sender.stderr is not None
+    line = ""
+    while "metrics on" not in line:
+        line = sender.stderr.readline()
+    text = ""
+    while not re.search(r'bulksend_entries_total\{status="SUCCESS",verdict="accepted"\} [1-9]', text):
+        assert sender.poll() is None
+        with urllib.request.urlopen(line.split()[-1], timeout=10) as answer:  # noqa: S310  our own
+            text = answer.read().decode()
+    assert "bulksend_pace_recipients_per_second 200.0" in text
+    assert "example.com" not in text
+    sender.send_signal(signal.SIGINT)
+    sender.communicate(timeout=30)
+
+
+def test_sending_needs_yes_where_nobody_can_be_asked(folder: Path, simulator: SimulatorProcess) -> None:
+    sent = bulksend("send", "campaign.toml", url=simulator.url)
+    assert sent.returncode == 2
+    assert "--yes" in sent.stderr
+    assert simulator.tally()["requests"] == 0
+    assert folder.is_dir()
+
+
+def test_what_is_changed_is_named(folder: Path, simulator: SimulatorProcess) -> None:
+    assert bulksend("plan", "campaign.toml", url=simulator.url).returncode == 0
+    changed = CAMPAIGN.replace("news@", "other@").replace("Dear", "Dearest")
+    (folder / "campaign.toml").write_text(changed, "utf-8")
+    with (folder / "list.csv").open("a", encoding="utf-8") as file:
+        file.write("late@example.com,Ada\n")
+    sent = bulksend("send", "campaign.toml", "--yes", url=simulator.url)
+    assert sent.returncode == 2
+    for key in ("sender.from", "content.inline.text", "list.csv"):
+        assert key in sent.stderr
+    other = bulksend("send", "launch", "--yes", "--region", "us-east-1", "--endpoint-url", simulator.url)
+    assert other.returncode == 2
+    assert "aws.region" in other.stderr
+
+
+def test_the_same_list_and_content_need_again(folder: Path, simulator: SimulatorProcess) -> None:
+    assert bulksend("plan", "campaign.toml", url=simulator.url).returncode == 0
+    (folder / "campaign.toml").write_text(CAMPAIGN.replace('"launch"', '"encore"'), "utf-8")
+    refused = bulksend("plan", "campaign.toml", url=simulator.url)
+    assert refused.returncode == 2
+    assert "--again" in refused.stderr
+    assert len(list((folder / ".bulksend" / "snapshots").glob("*.parquet"))) == 2, "nothing is left of what was refused"
+    assert bulksend("plan", "campaign.toml", "--again", url=simulator.url).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "list.csv"),
+        ("", "empty"),
+        ("email,first_name\n", "no"),
+        ("mail,first_name\na@example.com,Ada\n", "email"),
+        ("email,first_name\nnobody,Ada\n", "no usable recipient"),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_said_before_anything_is_sent(
+    folder: Path, simulator: SimulatorProcess, content: str | None, words: str
+) -> None:
+    if content is None:
+        (folder / "list.csv").unlink()
+    else:
+        (folder / "list.csv").write_text(content, "utf-8")
+    sent = bulksend("send", "campaign.toml", "--yes", url=simulator.url)
+    assert sent.returncode == 2
+    assert words in sent.stderr
+    assert "what to do" in sent.stderr
+    assert simulator.tally()["requests"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sned", "campaign.toml"], "send"),
+        (["send"], "CAMPAIGN"),
+        (["send", "nowhere.toml"], "nowhere.toml"),
+        (["send", "unknown-name", "--yes"], "unknown-name"),
+        (["status", "launch"], "launch"),
+        (["results", "launch", "--state", "lost"], "lost"),
+        (["resolve", "launch", "--accepted", "--drop"], "exclude"),
+        (["config", "--config", "nowhere.toml"], "nowhere.toml"),
+    ],
+)
+def test_usage_errors_are_2_in_words(folder: Path, arguments: list[str], words: str) -> None:
+    done = bulksend(*arguments)
+    assert done.returncode == 2
+    assert words.lower() in done.stderr.lower()
+    assert folder.is_dir()
+
+
+def test_an_unreachable_account_is_5(folder: Path) -> None:
+    bulksend("plan", "campaign.toml", url="http://127.0.0.1:9")
+    sent = bulksend("send", "campaign.toml", "--yes", url="http://127.0.0.1:9")
+    assert sent.returncode == 5
+    assert "cannot be read" in sent.stderr
+    assert folder.is_dir()
+
+
+def test_a_damaged_snapshot_halts_and_status_still_works(folder: Path, simulator: SimulatorProcess) -> None:
+    bulksend("plan", "campaign.toml", url=simulator.url)
+    (snapshot,) = [p for p in (folder / ".bulksend" / "snapshots").glob("*.parquet") if "skipped" not in p.name]
+    damaged = bytearray(snapshot.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    snapshot.write_bytes(damaged)
+    sent = bulksend("send", "campaign.toml", "--yes", url=simulator.url)
+    assert sent.returncode == 5
+    assert "snapshot" in sent.stderr
+    assert simulator.tally()["accepted"] == 0
+    assert bulksend("status", "launch").returncode == 0
+
+
+def test_config_shows_what_is_in_force(folder: Path) -> None:
+    (folder / "config.toml").write_text("[engine]\nmax_in_flight = 7\n", "utf-8")
+    shown = json.loads(bulksend("config", "campaign.toml", "--region", "eu-west-1").stdout)
+    assert shown["settings"]["engine"]["max_in_flight"] == 7
+    assert shown["settings"]["aws"]["region"] == "eu-west-1"
+    assert shown["campaign"]["sender"]["from"] == "Example News <news@example.com>"
+
+
+def test_results_to_a_private_file_with_formulas_defused(folder: Path, simulator: SimulatorProcess) -> None:
+    write_list(folder / "list.csv", ["=cmd|calc", "a@example.com"])
+    bulksend("send", "campaign.toml", "--yes", url=simulator.url)
+    done = bulksend("results", "launch", "--out", "out.csv")
+    assert done.returncode == 0
+    assert (folder / "out.csv").stat().st_mode & 0o777 == 0o600
+    assert "'=cmd|calc" in (folder / "out.csv").read_text("utf-8")
+
+
+def test_the_demo(in_folder: Path) -> None:
+    done = bulksend("demo", "--recipients", "1200")
+    assert done.returncode == 0
+    assert "The books agree" in done.stderr
+    assert list(in_folder.iterdir()) == []
+
+
+def test_simulate_is_a_process_of_its_own(in_folder: Path) -> None:
+    with subprocess.Popen(command("simulate", "--port", "0"), stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        url = json.loads(running.stdout.readline())["url"]
+        with urllib.request.urlopen(f"{url}/_simulator/tally", timeout=10) as answer:  # noqa: S310  our own
+            assert json.load(answer)["accepted"] == 0
+        os.kill(running.pid, signal.SIGTERM)
+        assert running.wait(20) == 0
+    assert in_folder.is_dir()
+
+
+def test_the_same_from_python_in_ten_lines(folder: Path, simulator: SimulatorProcess) -> None:
+    program = f"""\
+import bulksend
+settings = bulksend.load_settings(aws={{"endpoint_url": "{simulator.url}", "region": "eu-west-1"}})
+launch = bulksend.open_campaign("campaign.toml", settings)
+planned = launch.plan()
+print(planned.campaign.entries)
+sent = launch.send()
+print(sent.campaign.state, sent.tally.accepted)
+for row in launch.results("accepted"):
+    assert row.message_id
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
+    assert done.stdout == "300\nfinished 300\n", done.stderr
+    assert len(program.splitlines()) <= 10
+    assert folder.is_dir()

@@ -1,0 +1,66 @@
+"""What every test stands on: no real credentials, no configuration of this machine, no proxy in front of loopback."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.independent import Ministack, ministack_command
+
+_ENVIRONMENT = {
+    # The example key pair of the AWS documentation: a request that went astray would be refused.
+    "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "NO_PROXY": "127.0.0.1,localhost",
+    "no_proxy": "127.0.0.1,localhost",
+    "NO_COLOR": "1",
+    "TZ": "UTC",
+}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For this process and all that it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("AWS_", "BULKSEND_")) or name.lower() in {"http_proxy", "https_proxy", "all_proxy"}:
+                patch.delenv(name)
+        for name, value in _ENVIRONMENT.items():
+            patch.setenv(name, value)
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Make ministack's environment before the clock of the first test that needs it runs."""
+    if session.config.option.collectonly:
+        return
+    if any("ministack" in getattr(item, "fixturenames", ()) for item in session.items):
+        ministack_command()
+
+
+@pytest.fixture(scope="session")
+def _ministack_server(_isolation: None) -> Iterator[Ministack]:
+    with Ministack() as server:
+        yield server
+
+
+@pytest.fixture
+def ministack(_ministack_server: Ministack) -> Ministack:
+    """An independent SES server, empty."""
+    _ministack_server.reset()
+    return _ministack_server
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,504 @@
+"""Settings and campaign files: precedence, faults, and config.toml held against the model."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulksend.config import CampaignFile, Settings, frozen_keys, load_campaign, load_settings
+from bulksend.errors import ConfigError
+
+CONFIG_TOML = Path(__file__).parents[2] / "config.toml"
+
+CAMPAIGN = """
+name = "2026-11-launch"
+[sender]
+from = "Example News <news@example.com>"
+[content]
+template = "launch"
+[recipients]
+path = "list.csv"
+"""
+
+FULL_CAMPAIGN = """
+name = "2026-11-launch"
+[sender]
+from = "Example News <news@example.com>"
+reply_to = ["help@example.com", "Desk <desk@example.com>"]
+configuration_set = "marketing"
+from_identity_arn = "arn:aws:ses:eu-west-1:123456789012:identity/example.com"
+feedback_address = "bounces@example.com"
+feedback_identity_arn = "arn:aws:ses:eu-west-1:123456789012:identity/example.com"
+tenant = "shop"
+[content]
+inline = { subject = "Hello {{first_name}}", html = "<p>Hello</p>", text = "Hello" }
+default_data = { plan = "free", nested = { list = [1, 2.5, true, "x"] } }
+headers = { "X-Campaign" = "launch" }
+tags = { campaign = "launch" }
+[recipients]
+path = "lists/list.csv"
+address = "mail"
+data = ["first_name", "plan"]
+tags = { segment = "s-{segment}-{plan}" }
+dedupe = false
+[policy]
+in_doubt = "resend"
+max_attempts = 7
+"""
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def campaign(text: str, **overrides: object) -> CampaignFile:
+    given = {key.replace("__", "."): value for key, value in overrides.items()}
+    return load_campaign(write(Path("campaign.toml"), text), given)
+
+
+def campaign_fault(text: str, **overrides: object) -> str:
+    with pytest.raises(ConfigError) as raised:
+        campaign(text, **overrides)
+    return raised.value.message
+
+
+def settings_fault(text: str = "", environ: dict[str, str] | None = None, **overrides: object) -> str:
+    given = {key.replace("__", "."): value for key, value in overrides.items()}
+    with pytest.raises(ConfigError) as raised:
+        load_settings(write(Path("given.toml"), text), environ or {}, given)
+    return raised.value.message
+
+
+# Settings
+
+
+def test_defaults_need_no_file() -> None:
+    assert load_settings(None, {}, {}) == Settings()
+
+
+def test_a_stronger_source_wins_and_leaves_the_other_keys_alone() -> None:
+    path = write(
+        Path("given.toml"), '[aws]\nregion = "eu-west-1"\nprofile = "file"\n[pacing]\nshare = 0.25\ndaily_reserve = 7\n'
+    )
+    environ = {"BULKSEND_AWS_REGION": "eu-west-2", "BULKSEND_PACING_SHARE": "0.5", "HOME": "/root"}
+    settings = load_settings(path, environ, {"aws.region": "eu-west-3", "aws.profile": None})
+    assert (settings.aws.region, settings.aws.profile) == ("eu-west-3", "file")
+    assert (settings.pacing.share, settings.pacing.daily_reserve) == (0.5, 7)
+    assert settings.engine == Settings().engine
+
+
+def test_a_stronger_source_may_say_the_default() -> None:
+    path = write(Path("given.toml"), "[pacing]\nshare = 0.25\n")
+    assert load_settings(path, {"BULKSEND_PACING_SHARE": "1"}, {}).pacing.share == 1.0
+
+
+def test_the_file_is_found_by_flag_then_variable_then_in_the_current_folder() -> None:
+    write(Path("config.toml"), "[engine]\nmax_in_flight = 1\n")
+    by_variable = {"BULKSEND_CONFIG": str(write(Path("variable.toml"), "[engine]\nmax_in_flight = 2\n"))}
+    by_flag = write(Path("flag.toml"), "[engine]\nmax_in_flight = 3\n")
+    assert load_settings(None, {}, {}).engine.max_in_flight == 1
+    assert load_settings(None, by_variable, {}).engine.max_in_flight == 2
+    assert load_settings(by_flag, by_variable, {}).engine.max_in_flight == 3
+
+
+def test_variables_take_the_types_of_their_keys() -> None:
+    environ = {
+        "BULKSEND_TRANSPORT_CONNECT_TIMEOUT_S": "2.5",
+        "BULKSEND_METRICS_PORT": "0",
+        "BULKSEND_PACING_MAX_CALLS_PER_S": "12",
+        "BULKSEND_AWS_PROFILE": "123",
+        "BULKSEND_LOG_LEVEL": "",
+    }
+    settings = load_settings(None, environ, {})
+    assert settings.transport.connect_timeout_s == 2.5
+    assert settings.metrics.port == 0
+    assert settings.pacing.max_calls_per_s == 12.0
+    assert settings.aws.profile == "123"
+    assert settings.log.level == "warning"
+
+
+def test_a_store_is_relative_to_the_file_that_says_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "etc" / "bulksend.toml", 'store = "sqlite:journals"\n')
+    assert load_settings(path, {}, {}).store == f"sqlite:{tmp_path}/etc/journals"
+    assert load_settings(path, {"BULKSEND_STORE": "sqlite:here"}, {}).store == f"sqlite:{tmp_path}/here"
+    assert load_settings(path, {}, {"store": "sqlite:/var/lib/x"}).store == "sqlite:/var/lib/x"
+
+
+def test_every_fault_of_every_source_is_reported_at_once() -> None:
+    message = settings_fault(
+        '[pacing]\nshare = 0\nshar = 1\n[engine]\nmax_in_flight = true\n[log]\nlevel = "loud"\n[awz]\n',
+        {"BULKSEND_METRICS_PORT": "http", "BULKSEND_LOG_LEVL": "info"},
+        pacing__share=2,
+        region="eu-west-1",
+    )
+    assert message.splitlines() == [
+        "The configuration is not valid: 9 faults",
+        "  given.toml: pacing.share must be greater than 0, not 0",
+        "  given.toml: pacing.shar is not a known key; did you mean pacing.share?",
+        "  given.toml: engine.max_in_flight must be a whole number, not true",
+        "  given.toml: log.level must be 'debug', 'info', 'warning' or 'error', not 'loud'",
+        "  given.toml: awz is not a known key; did you mean aws?",
+        "  environment: BULKSEND_LOG_LEVL is not a known variable; did you mean BULKSEND_LOG_LEVEL?",
+        "  environment: BULKSEND_METRICS_PORT must be a whole number, not 'http'",
+        "  command line: pacing.share must be at most 1, not 2",
+        "  command line: region is not a known key; did you mean aws.region?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("store = 1", "store must be text, not 1"),
+        ("aws = 1", "aws must be a table, not 1"),
+        ('aws = { region = "EU West" }', "aws.region must be the name of an AWS Region"),
+        ('aws = { profile = "" }', "aws.profile must not be empty"),
+        ("pacing = { share = 1.1 }", "pacing.share must be at most 1, not 1.1"),
+        ("pacing = { share = nan }", "pacing.share must be a finite number, not nan"),
+        ("pacing = { daily_reserve = -1 }", "pacing.daily_reserve must be at least 0, not -1"),
+        ("pacing = { daily_reserve = 1.5 }", "pacing.daily_reserve must be a whole number, not 1.5"),
+        ("pacing = { max_recipients_per_s = 0 }", "pacing.max_recipients_per_s must be greater than 0, not 0"),
+        ("engine = { max_in_flight = 0 }", "engine.max_in_flight must be at least 1, not 0"),
+        ("engine = { max_in_flight = 1001 }", "engine.max_in_flight must be at most 1000, not 1001"),
+        ("metrics = { port = 65536 }", "metrics.port must be at most 65535, not 65536"),
+        ("transport = { answer_timeout_s = 1979-05-27 }", "must be a number, not 1979-05-27 (a date)"),
+        ("zzz = 1", "zzz is not a known key; known here: store, aws, transport, pacing, engine, metrics, log"),
+    ],
+)
+def test_a_fault_in_a_setting(text: str, said: str) -> None:
+    assert f"The configuration is not valid: given.toml: {said}" in settings_fault(text).replace(
+        "given.toml: transport.answer_timeout_s ", "given.toml: "
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:hunter2@db/x",
+        "sqlite:",
+        "journal.db",
+    ],
+)
+def test_a_store_that_is_refused_is_not_shown(url: str) -> None:
+    message = settings_fault(store=url)
+    assert message == "The configuration is not valid: command line: store must be 'sqlite:PATH'"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.com",
+        "example.com:8080",
+        "http://",
+        "http://me:hunter2@example.com",
+        "http://example.com/?a",
+        "http://example.com:99999",
+        "http://exa mple.com",
+    ],
+)
+def test_an_endpoint_that_is_refused_is_not_shown(url: str) -> None:
+    message = settings_fault(aws__endpoint_url=url)
+    assert message.endswith(
+        "aws.endpoint_url must be a URL such as 'http://127.0.0.1:8080', without user, query or fragment"
+    )
+
+
+def test_a_stray_config_toml_is_not_taken_for_the_persons_mistake() -> None:
+    write(Path("config.toml"), 'baseURL = "https://example.com"\n')
+    with pytest.raises(ConfigError) as raised:
+        load_settings(None, {}, {})
+    assert "--config" in raised.value.hint
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().pacing.share = 0.5  # type: ignore[misc]
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[aws\n", "is not valid TOML: expected ']' at the end of a table declaration (at line 1, column 5)"),
+        (b"a = 1\na = 2\n", "is not valid TOML: cannot overwrite a value (at line 2, column 6)"),
+        (b"[aws]\n# caf\xe9\n", "is not UTF-8 text (at line 2)"),
+        (b"a = " + b"[" * 100_000, "is not valid TOML: it is nested too deeply"),
+        (b"#" * 9_000_000, "is larger than 8388608 bytes"),
+    ],
+)
+def test_a_file_that_is_not_toml(content: bytes, said: str) -> None:
+    Path("given.toml").write_bytes(content)
+    with pytest.raises(ConfigError) as raised:
+        load_settings(Path("given.toml"), {}, {})
+    assert raised.value.message == f"The configuration is not valid: given.toml: {said}"
+
+
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read: No such file or directory"):
+        load_settings(Path("nowhere.toml"), {}, {})
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    Path("given.toml").write_bytes(b"\xef\xbb\xbf[engine]\r\nmax_in_flight = 9\r\n")
+    assert load_settings(Path("given.toml"), {}, {}).engine.max_in_flight == 9
+
+
+# config.toml against the model
+
+
+def described(model: Any, key: str = "") -> Iterator[tuple[str, object, str]]:
+    for name, field in model.model_fields.items():
+        if hasattr(field.annotation, "model_fields"):
+            yield from described(field.annotation, f"{name}.")
+        else:
+            yield f"{key}{name}", field.default, " ".join((field.description or "").split())
+
+
+def test_config_toml_holds_every_setting_with_its_default_and_its_meaning() -> None:
+    section, comment, found = "", "", []
+    for line in CONFIG_TOML.read_text(encoding="utf-8").splitlines():
+        if re.match(r"#\w", line):
+            ((name, value),) = tomllib.loads(line[1:]).items()
+            unset = line.endswith("  # an example; not set by default")
+            found.append((f"{section}{name}", None if unset else value, comment.strip()))
+            comment = ""
+        elif table := re.fullmatch(r"\[(\w+)\]", line):
+            section, comment = f"{table[1]}.", ""
+        else:
+            comment = f"{comment} {line[2:]}" if line.startswith("# ") else ""
+    assert found == list(described(Settings))
+
+
+def test_config_toml_is_valid_as_it_is_and_with_every_key_set() -> None:
+    assert load_settings(CONFIG_TOML, {}, {}) == Settings()
+    text = re.sub(r"(?m)^#(?=\w)", "", CONFIG_TOML.read_text(encoding="utf-8"))
+    assert load_settings(write(Path("set.toml"), text), {}, {}).aws.region == "eu-west-1"
+
+
+# Campaign files
+
+
+def test_the_smallest_campaign(tmp_path: Path) -> None:
+    file = campaign(CAMPAIGN)
+    assert file.path == tmp_path / "campaign.toml"
+    assert file.recipients.path == tmp_path / "list.csv"
+    assert (file.recipients.address, file.recipients.data, file.recipients.dedupe) == ("email", None, True)
+    assert (file.policy.in_doubt, file.policy.max_attempts) == ("hold", 5)
+    assert file.sender.from_address == "Example News <news@example.com>"
+
+
+def test_a_campaign_with_everything(tmp_path: Path) -> None:
+    file = load_campaign(write(tmp_path / "campaigns" / "c.toml", FULL_CAMPAIGN))
+    assert file.recipients.path == tmp_path / "campaigns" / "lists" / "list.csv"
+    assert file.sender.reply_to == ("help@example.com", "Desk <desk@example.com>")
+    assert file.content.inline is not None
+    assert file.content.inline.subject == "Hello {{first_name}}"
+    assert file.content.default_data == {"plan": "free", "nested": {"list": [1, 2.5, True, "x"]}}
+    assert file.recipients.data == ("first_name", "plan")
+    assert file.recipients.tags == {"segment": "s-{segment}-{plan}"}
+    assert file.policy.in_doubt == "resend"
+
+
+def test_flags_override_a_campaign_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "campaigns" / "c.toml", CAMPAIGN)
+    overrides: dict[str, object] = {"sender.from": "a@example.com", "recipients.path": "other.csv", "name": None}
+    file = load_campaign(path, overrides)
+    assert file.name == "2026-11-launch"
+    assert file.sender.from_address == "a@example.com"
+    assert file.recipients.path == tmp_path / "other.csv"
+    assert campaign_fault(CAMPAIGN, policy__max_attempts=0).endswith(
+        "command line: policy.max_attempts must be at least 1, not 0"
+    )
+
+
+def test_every_fault_of_a_campaign_file_is_reported_at_once() -> None:
+    message = campaign_fault(
+        """
+nme = "x"
+path = "/tmp/x"
+[sender]
+reply_to = ["a@example.com", 3]
+[content]
+inline = { subject = "s" }
+template = ""
+default_data = { n = { x = [nan] }, big = 18446744073709551616 }
+headers = { "X A" = "b", From = "x", OK = "\u00e9" }
+tags = { "ses:x" = "a", ok = "a b" }
+[recipents]
+path = "list.csv"
+[policy]
+in_doubt = "ask"
+"""
+    )
+    assert message.splitlines() == [
+        "The configuration is not valid: 17 faults",
+        *(
+            f"  campaign.toml: {fault}"
+            for fault in (
+                "name is missing",
+                "sender.from is missing",
+                "sender.reply_to[2] must be text, not 3",
+                "content.template must not be empty",
+                "content.inline must have html, text or both",
+                "content.default_data holds what JSON cannot: n.x[1] is not a finite number; big has more than 64 bits",
+                "content.headers.X A is not a header's name: 1 to 126 printable ASCII characters, no colon",
+                "content.headers.From is a header that SES writes itself and does not take from a campaign",
+                "content.headers.OK must be 1 to 870 printable ASCII characters",
+                "content.tags.ses:x is a tag that bulksend or SES sets: no name starts with bulksend- or ses:",
+                "content.tags.ok must be 1 to 256 of the characters A-Z a-z 0-9 _ -",
+                "recipients.path is missing",
+                "policy.in_doubt must be 'hold' or 'resend', not 'ask'",
+                "nme is not a known key; did you mean name?",
+                "path is not a known key; did you mean recipients.path?",
+                "recipents is not a known key; did you mean recipients?",
+                "content must have exactly one of template, template_arn and inline; it has template and inline",
+            )
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("a@example.com", "a@example.com"),
+        ("<a@example.com>", "a@example.com"),
+        ("a@x.test", "a@x.test"),
+        ("success@simulator.amazonses.com", "success@simulator.amazonses.com"),
+        ("Doe, Jo <jo@example.com>", '"Doe, Jo" <jo@example.com>'),
+        ('"Doe, \\"Jo\\"" <jo@example.com>', '"Doe, \\"Jo\\"" <jo@example.com>'),
+        ("Caf\u00e9 <cafe@example.com>", "=?utf-8?b?Q2Fmw6k=?= <cafe@example.com>"),
+        ("a@b\u00fccher.example", "a@xn--bcher-kva.example"),
+    ],
+)
+def test_a_sender_is_kept_as_it_goes_into_a_header(written: str, kept: str) -> None:
+    assert campaign(CAMPAIGN, sender__from=written).sender.from_address == kept
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "news",
+        "a@b",
+        "a b@example.com",
+        "\u00e9@example.com",
+        "a@example.com\r\nBcc: b@example.com",
+        "A\nB <a@example.com>",
+        "A <a@example.com>\n",
+        "A <a@example.com> B",
+        "a@example.com, b@example.com",
+        "",
+    ],
+)
+def test_a_sender_that_is_refused(written: str) -> None:
+    assert "command line: sender.from must " in campaign_fault(CAMPAIGN, sender__from=written)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("name", "a b", "name must be 1 to 64 of the characters A-Z a-z 0-9 . _ -"),
+        ("name", "x" * 65, "name must be 1 to 64"),
+        ("sender.feedback_address", "A <a@example.com>", "must be an address alone, without a name"),
+        ("sender.configuration_set", "a.b", "must be 1 to 64 of the characters"),
+        ("sender.tenant", "", "must be 1 to 64 of the characters"),
+        ("content.default_data", "x", "content.default_data must be a table, not 'x'"),
+        ("content.default_data", {"a": date(2026, 1, 1)}, "JSON cannot: a is a date; write it as text in quotes"),
+        ("content.default_data", {"a": "x" * 262_144}, "must have at most 262144 characters as JSON"),
+        ("content.headers", {f"X-{n}": "x" for n in range(16)}, "content.headers must hold at most 15"),
+        ("content.headers", {"mime-VERSION": "x"}, "is a header that SES writes itself"),
+        ("content.headers", {"X" * 127: "x"}, "is not a header's name"),
+        ("content.headers", {"X": "x" * 871}, "must be 1 to 870 printable ASCII characters"),
+        ("content.headers", {"X": "x\r\nBcc: a@example.com"}, "must be 1 to 870 printable ASCII characters"),
+        ("content.tags", {"bulksend-row": "1"}, "is a tag that bulksend or SES sets"),
+        ("recipients.tags", {"bulksend-row": "{x}"}, "is a tag that bulksend or SES sets"),
+        ("recipients.tags", {"a": "{x"}, "recipients.tags.a must be text in which each column stands in braces"),
+        ("recipients.tags", {"a": "{}"}, "recipients.tags.a must be text in which each column stands in braces"),
+        ("recipients.data", "first_name", "recipients.data must be a list, not 'first_name'"),
+        ("recipients.dedupe", "no", "recipients.dedupe must be true or false, not 'no'"),
+        ("policy.max_attempts", 101, "policy.max_attempts must be at most 100, not 101"),
+    ],
+)
+def test_a_fault_in_a_campaign(key: str, value: object, said: str) -> None:
+    assert said in campaign_fault(CAMPAIGN, **{key: value})
+
+
+@pytest.mark.parametrize("name", ["Bcc", "cc", "Content-Disposition", "Content-Type", "Date", "From", "Message-ID"])
+def test_headers_that_ses_writes_itself(name: str) -> None:
+    assert f"content.headers.{name} is a header that SES" in campaign_fault(CAMPAIGN, content__headers={name: "x"})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "it has none"),
+        ('template = "a"\ntemplate_arn = "arn:a"', "it has template and template_arn"),
+        ('template = 3\ninline = { subject = "s", text = "t" }', "it has template and inline"),
+    ],
+)
+def test_exactly_one_kind_of_content(content: str, said: str) -> None:
+    message = campaign_fault(CAMPAIGN.replace('template = "launch"', content))
+    assert f"content must have exactly one of template, template_arn and inline; {said}" in message
+
+
+def test_an_inline_template_is_at_most_a_megabyte() -> None:
+    inline = {"subject": "s", "text": "\u00e9" * 2**19}
+    said = "content.inline must have at most 1048576 bytes in all"
+    assert said in campaign_fault(CAMPAIGN.replace('template = "launch"', ""), content__inline=inline)
+
+
+# What is bound when a campaign is planned
+
+
+def test_frozen_keys_are_all_but_name_path_and_policy() -> None:
+    frozen = frozen_keys(campaign(FULL_CAMPAIGN))
+    assert frozen == {
+        "sender.from": '"Example News <news@example.com>"',
+        "sender.reply_to": '["help@example.com","Desk <desk@example.com>"]',
+        "sender.configuration_set": '"marketing"',
+        "sender.from_identity_arn": '"arn:aws:ses:eu-west-1:123456789012:identity/example.com"',
+        "sender.feedback_address": '"bounces@example.com"',
+        "sender.feedback_identity_arn": '"arn:aws:ses:eu-west-1:123456789012:identity/example.com"',
+        "sender.tenant": '"shop"',
+        "content.inline.subject": '"Hello {{first_name}}"',
+        "content.inline.html": '"<p>Hello</p>"',
+        "content.inline.text": '"Hello"',
+        "content.default_data.plan": '"free"',
+        "content.default_data.nested.list": '[1,2.5,true,"x"]',
+        "content.headers.X-Campaign": '"launch"',
+        "content.tags.campaign": '"launch"',
+        "recipients.address": '"mail"',
+        "recipients.data": '["first_name","plan"]',
+        "recipients.tags.segment": '"s-{segment}-{plan}"',
+        "recipients.dedupe": "false",
+    }
+
+
+def test_frozen_keys_do_not_change_with_what_may_change() -> None:
+    moved = CAMPAIGN.replace("2026-11-launch", "other").replace("list.csv", "b.csv") + "[policy]\nmax_attempts = 9\n"
+    assert frozen_keys(campaign(moved)) == frozen_keys(campaign(CAMPAIGN))
+
+
+def test_long_values_are_frozen_as_digests() -> None:
+    def html(text: str) -> str:
+        inline = {"subject": "s", "html": text}
+        return frozen_keys(campaign(CAMPAIGN.replace('template = "launch"', ""), content__inline=inline))[
+            "content.inline.html"
+        ]
+
+    assert html("a" * 5000).startswith("sha256:")
+    assert len(html("a" * 5000)) < 100
+    assert html("a" * 5000) != html("a" * 4999 + "b")

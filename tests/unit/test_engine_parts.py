@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulksend.engine.backlog import PARK_AFTER_S, Backlog
+from bulksend.engine.circuit import Circuit
+from bulksend.engine.flight import FlightSize
+from bulksend.engine.streak import RefusalStreak
+from bulksend.ledger import Ledger
+from bulksend.model import Batch, BatchKind, Chunk, EntryOutcome, EntryState, Verdict
+
+
+def chunk(recipients: Sequence[int], number: int = 0) -> Chunk:
+    pieces = [b'{"n":%d},' % n for n in range(len(recipients))]
+    offsets = [0]
+    for piece in pieces:
+        offsets.append(offsets[-1] + len(piece))
+    return Chunk(number, range(1, len(pieces) + 1), recipients, offsets, memoryview(b"".join(pieces)))
+
+
+def backlog(recipients: Sequence[int]) -> Backlog:
+    made = Backlog("c", [0])
+    made.add(chunk(recipients), Ledger.blank(len(recipients)), 0.0)
+    return made
+
+
+@given(st.lists(st.integers(1, 8), min_size=1, max_size=200), st.integers(1, 50))
+def test_batching_keeps_order_and_count(recipients: list[int], most: int) -> None:
+    waiting = backlog(recipients)
+    sent: list[int] = []
+    while (batch := waiting.take(most, 0.0)) is not None:
+        assert batch.recipients == sum(recipients[i] for i in batch.indices)
+        assert batch.recipients <= max(most, recipients[batch.indices[0]])
+        assert len(batch.indices) <= 50
+        assert batch.payload().count(b"{") == len(batch.indices)
+        sent.extend(batch.indices)
+    assert sent == list(range(len(recipients)))
+
+
+@given(st.lists(st.integers(0, 29), unique=True, min_size=1))
+def test_a_payload_is_its_entries_joined(indices: list[int]) -> None:
+    held = chunk([1] * 30)
+    payload = Batch("c", held, sorted(indices), len(indices), BatchKind.RETRY, 0).payload()
+    assert payload == b",".join(b'{"n":%d}' % i for i in sorted(indices))
+
+
+def test_halves_then_due_retries_then_the_untried() -> None:
+    waiting = backlog([1] * 10)
+    first = waiting.take(4, 0.0)
+    assert first is not None
+    opened = waiting[0]
+    opened.in_flight -= 1
+    opened.retry(0, 0.0, 0.0)
+    opened.retry(1, 5.0, 0.0)
+    opened.splits.append(([2, 3], first.origin))
+    taken = [waiting.take(4, 0.0) for _ in range(4)]
+    assert [(b.kind, list(b.indices)) for b in taken if b] == [
+        (BatchKind.SPLIT, [2, 3]),
+        (BatchKind.RETRY, [0]),
+        (BatchKind.FIRST, [4, 5, 6, 7]),
+        (BatchKind.FIRST, [8, 9]),
+    ]
+    assert waiting.next_at() == 5.0
+    late = waiting.take(4, 5.0)
+    assert late is not None
+    assert list(late.indices) == [1]
+
+
+def test_what_only_waits_for_long_is_given_back_and_taken_up_again() -> None:
+    waiting = backlog([1])
+    batch = waiting.take(1, 0.0)
+    assert batch is not None
+    waiting[0].in_flight -= 1
+    waiting[0].retry(0, PARK_AFTER_S + 1.0, 0.0)
+    waiting.park(0.0)
+    assert waiting.wants(0.0, 100) is None
+    assert waiting.next_at() == PARK_AFTER_S + 1.0
+    assert not waiting.empty
+    assert waiting.wants(PARK_AFTER_S + 1.0, 100) == 0
+
+
+def test_a_probe_is_one_entry() -> None:
+    batch = backlog([1] * 10).take(50, 0.0, probe=True)
+    assert batch is not None
+    assert (len(batch.indices), batch.kind) == (1, BatchKind.PROBE)
+
+
+def mid(low: float, high: float) -> float:
+    return (low + high) / 2
+
+
+def test_the_circuit_opens_at_ten_of_twenty_and_a_real_answer_closes_it() -> None:
+    circuit = Circuit(mid)
+    for n in range(9):
+        assert not circuit.note([Verdict.TRANSIENT] * 3, float(n), probe=False)
+    for n in range(9, 18):
+        assert not circuit.note([Verdict.ACCEPTED, Verdict.TRANSIENT], float(n), probe=False)
+    assert circuit.note([Verdict.UNREACHABLE], 18.0, probe=False)
+    assert circuit.is_open
+    probe_at = circuit.probe_at
+    assert not circuit.note([Verdict.IN_DOUBT], 19.0, probe=False), "stragglers neither close nor lengthen it"
+    assert circuit.probe_at == probe_at
+    assert not circuit.note([Verdict.TRANSIENT], 20.0, probe=True)
+    assert circuit.probe_at - 20.0 > probe_at - 18.0
+    assert circuit.note([Verdict.DEAD], 30.0, probe=True)
+    assert not circuit.is_open
+
+
+def test_ten_probes_in_doubt_are_hopeless_but_only_in_a_row() -> None:
+    circuit = Circuit(mid)
+    for _ in range(10):
+        circuit.note([Verdict.IN_DOUBT], 0.0, probe=False)
+    for _ in range(9):
+        circuit.note([Verdict.IN_DOUBT], 0.0, probe=True)
+    assert not circuit.hopeless
+    circuit.note([Verdict.TRANSIENT], 0.0, probe=True)
+    for _ in range(10):
+        assert not circuit.hopeless
+        circuit.note([Verdict.IN_DOUBT], 0.0, probe=True)
+    assert circuit.hopeless
+
+
+def refused(streak: RefusalStreak, origin: int, count: int, status: str = "MESSAGE_REJECTED") -> None:
+    batch = Batch("c", chunk([1] * 50), range(50), 50, BatchKind.FIRST, origin)
+    for i in range(count):
+        streak.note(origin, batch, i, EntryOutcome(Verdict.DEAD, status, "no"))
+
+
+def test_a_streak_needs_twenty_entries_of_two_first_attempt_batches() -> None:
+    one_batch = RefusalStreak()
+    refused(one_batch, 1, 50)
+    assert not one_batch.tripped
+    retries = RefusalStreak()
+    refused(retries, 0, 50)
+    assert not retries.tripped
+    two = RefusalStreak()
+    refused(two, 1, 10)
+    refused(two, 2, 9)
+    assert (two.tripped, len(two.entries)) == (False, 19)
+    refused(two, 2, 1)
+    assert (two.tripped, len(two.entries)) == (True, 20)
+
+
+def test_an_acceptance_or_another_reason_ends_a_streak() -> None:
+    streak = RefusalStreak()
+    refused(streak, 1, 19)
+    batch = Batch("c", chunk([1] * 2), range(2), 2, BatchKind.FIRST, 2)
+    streak.note(2, batch, 0, EntryOutcome(Verdict.ACCEPTED, "SUCCESS"))
+    refused(streak, 3, 10)
+    refused(streak, 4, 9, "INVALID_PARAMETER")
+    refused(streak, 5, 10, "INVALID_PARAMETER")
+    assert (streak.tripped, len(streak.entries)) == (False, 19)
+    refused(streak, 5, 1, "INVALID_PARAMETER")
+    assert (streak.tripped, len(streak.entries)) == (True, 20)
+
+
+def test_flights_follow_the_pace() -> None:
+    size = FlightSize(cap=64)
+    for _ in range(64):
+        size.note(0.1)
+    assert size.limit(500.0, 50) == 3
+    assert size.limit(5000.0, 50) == 12
+    assert size.limit(1e6, 50) == 64
+    assert size.limit(1.0, 1) == 3
+
+
+def test_a_chunk_resumes_from_its_ledger() -> None:
+    ledger = Ledger.blank(6)
+    ledger.states[0] = EntryState.ACCEPTED
+    ledger.states[3] = EntryState.IN_DOUBT
+    waiting = Backlog("c", [0])
+    waiting.add(chunk([1] * 6), ledger, 0.0)
+    batches = []
+    while (batch := waiting.take(50, 0.0)) is not None:
+        batches.append(list(batch.indices))
+    assert batches == [[1, 2], [4, 5]]

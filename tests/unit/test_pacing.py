@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from bulksend.errors import AccountError, HaltedError
+from bulksend.facts import Fact, PaceChanged, QuotaRead, Waiting
+from bulksend.model import AccountStatus, HaltScope
+from bulksend.pacing import PaceSettings, QuotaPacer, SentWindow
+from tests.clocks import EPOCH, JumpingLoop
+
+
+class Quota:
+    """GetAccount as a test wants it; counts what is sent as SES does."""
+
+    def __init__(self, rate: float, day: float | None = None, sent: float = 0.0) -> None:
+        self.rate, self.day, self.sent = rate, day, sent
+        self.enabled, self.status, self.down = True, "HEALTHY", False
+        self.reads = 0
+
+    async def read(self) -> AccountStatus:
+        self.reads += 1
+        if self.down:
+            raise AccountError("no answer")
+        return AccountStatus(self.rate, self.day, self.sent, self.enabled, True, self.status)  # noqa: FBT003
+
+
+def run(
+    quota: Quota,
+    main: Callable[[QuotaPacer], Awaitable[None]],
+    settings: PaceSettings | None = None,
+    facts: list[Fact] | None = None,
+    sent: list[tuple[float, int]] | None = None,
+) -> JumpingLoop:
+    loop = JumpingLoop()
+
+    async def inside() -> None:
+        observe = (lambda _: None) if facts is None else facts.append
+        async with QuotaPacer(quota.read, settings=settings, now=loop.now, observe=observe, sent=sent or ()) as pacer:
+            await main(pacer)
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(inside())
+    return loop
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def spend(pacer: QuotaPacer, until_s: float, sent: list[tuple[float, int]]) -> None:
+    while now() < until_s:
+        batch = pacer.batch_recipients
+        await pacer.acquire(batch)
+        sent.append((now(), batch))
+
+
+@pytest.mark.parametrize(("rate", "batch"), [(1.0, 1), (14.0, 14), (500.0, 50), (5000.0, 50)])
+def test_the_whole_rate_is_used_and_never_exceeded(rate: float, batch: int) -> None:
+    sent: list[tuple[float, int]] = []
+
+    async def main(pacer: QuotaPacer) -> None:
+        assert pacer.batch_recipients == batch
+        await spend(pacer, 60.0, sent)
+
+    run(Quota(rate), main)
+    total = sum(n for at, n in sent if at <= 60.0)
+    assert total >= 0.99 * rate * 59
+    for start, _ in sent[:: max(1, len(sent) // 50)]:
+        burst = max(batch, rate / 4)
+        assert sum(n for at, n in sent if start <= at < start + 1.0) <= rate + burst + batch
+    assert total <= rate * 60 + batch
+
+
+def test_a_changed_quota_is_followed_within_one_refresh() -> None:
+    quota, sent = Quota(400.0), list[tuple[float, int]]()
+
+    async def main(pacer: QuotaPacer) -> None:
+        await spend(pacer, 60.0, sent)
+        quota.rate = 200.0
+        await spend(pacer, 120.0, sent)
+
+    run(quota, main)
+    late = sum(n for at, n in sent if 91.0 <= at < 120.0)
+    assert late == pytest.approx(200.0 * 29, rel=0.02)
+
+
+def test_replacing_the_limiter_lets_no_more_through() -> None:
+    quota, sent = Quota(100.0), list[tuple[float, int]]()
+
+    async def main(pacer: QuotaPacer) -> None:
+        for n in range(300):
+            quota.rate = 100.0 + n % 2
+            await asyncio.sleep(1.0 - now() % 1.0)
+            await pacer.refresh()
+            await pacer.acquire(50)
+            sent.append((now(), 50))
+
+    loop = run(quota, main)
+    assert sum(n for _, n in sent) <= 101.0 * loop.time()
+
+
+def test_a_throttle_halves_the_pace_once_per_flight_and_it_climbs_back() -> None:
+    facts: list[Fact] = []
+
+    async def main(pacer: QuotaPacer) -> None:
+        await pacer.acquire(50)
+        sent_at = now()
+        await asyncio.sleep(1.0)
+        pacer.throttled(sent_at)
+        assert pacer.rate_per_s == 50.0
+        pacer.throttled(sent_at)
+        assert pacer.rate_per_s == 50.0, "it was sent before the cut"
+        await asyncio.sleep(0.1)
+        pacer.throttled(now())
+        assert pacer.rate_per_s == 25.0
+        for _ in range(60):
+            await pacer.acquire(pacer.batch_recipients)
+        assert pacer.rate_per_s == 100.0
+
+    run(Quota(100.0), main, facts=facts)
+    assert any(isinstance(f, PaceChanged) and f.why == "throttled by SES" for f in facts)
+
+
+def test_the_pace_never_falls_below_a_fiftieth() -> None:
+    async def main(pacer: QuotaPacer) -> None:
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+            pacer.throttled(now())
+        assert pacer.rate_per_s == 2.0
+
+    run(Quota(100.0), main)
+
+
+def test_share_and_maximum() -> None:
+    async def main(pacer: QuotaPacer) -> None:
+        assert pacer.rate_per_s == 25.0
+
+    run(Quota(100.0), main, PaceSettings(share=0.25))
+    run(Quota(100.0), main, PaceSettings(max_recipients_per_s=25.0))
+
+
+def test_calls_a_second() -> None:
+    calls: list[float] = []
+
+    async def main(pacer: QuotaPacer) -> None:
+        while now() < 10.0:
+            await pacer.acquire(50)
+            calls.append(now())
+
+    run(Quota(5000.0), main, PaceSettings(max_calls_per_s=4.0))
+    assert len(calls) == pytest.approx(40, abs=2)
+
+
+def test_the_day_is_waited_for_and_the_reserve_kept() -> None:
+    quota, facts, sent = Quota(100.0, day=1000.0), list[Fact](), list[tuple[float, int]]()
+
+    async def main(pacer: QuotaPacer) -> None:
+        await spend(pacer, 86_400.0, sent)
+
+    run(quota, main, PaceSettings(daily_reserve=100), facts)
+    assert sum(n for at, n in sent if at < 86_400.0) == 900
+    assert any(isinstance(f, Waiting) and "frees from 2027-01-16" in f.reason for f in facts)
+    assert sent[-1][0] >= 86_400.0
+
+
+def test_what_was_not_accepted_does_not_count_against_the_day() -> None:
+    async def main(pacer: QuotaPacer) -> None:
+        await pacer.acquire(50)
+        pacer.give_back(50)
+        await pacer.acquire(50)
+        assert now() < 2.0
+
+    run(Quota(100.0, day=50.0), main)
+
+
+def test_what_others_send_counts_and_is_shown() -> None:
+    quota, facts = Quota(100.0, day=1000.0, sent=980.0), list[Fact]()
+
+    async def main(pacer: QuotaPacer) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(3600):
+                await pacer.acquire(50)
+        quota.sent = 500.0
+        await pacer.acquire(50)
+
+    run(quota, main, facts=facts)
+    assert any(isinstance(f, QuotaRead) and f.foreign == 980.0 for f in facts)
+    assert any(isinstance(f, Waiting) and "by others too" in f.reason for f in facts)
+
+
+def test_what_the_journal_knows_counts() -> None:
+    async def main(pacer: QuotaPacer) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(60):
+                await pacer.acquire(50)
+
+    run(Quota(100.0, day=1000.0), main, sent=[(EPOCH, 960)])
+
+
+def test_unlimited() -> None:
+    async def main(pacer: QuotaPacer) -> None:
+        for _ in range(100):
+            await pacer.acquire(50)
+
+    run(Quota(1e6, day=None, sent=1e9), main)
+
+
+def test_a_stale_quota_stops_and_a_fresh_one_goes_on() -> None:
+    quota, facts = Quota(100.0), list[Fact]()
+
+    async def main(pacer: QuotaPacer) -> None:
+        quota.down = True
+        await asyncio.sleep(700.0)
+        waiting = asyncio.create_task(pacer.acquire(1))
+        await asyncio.sleep(100.0)
+        assert not waiting.done()
+        quota.down = False
+        await waiting
+
+    run(quota, main, facts=facts)
+    waits = [f.reason for f in facts if isinstance(f, Waiting)]
+    assert "GetAccount has not answered" in waits[0]
+    assert waits[-1] == ""
+
+
+@pytest.mark.parametrize("change", ["enabled", "status"])
+def test_an_account_that_may_not_send_halts(change: str) -> None:
+    quota = Quota(100.0)
+    setattr(quota, change, {"enabled": False, "status": "SHUTDOWN"}[change])
+
+    async def main(pacer: QuotaPacer) -> None:
+        with pytest.raises(HaltedError) as caught:
+            await pacer.acquire(1)
+        assert caught.value.halt.scope is HaltScope.ACCOUNT
+
+    run(quota, main)
+
+
+def test_probation_still_sends() -> None:
+    quota = Quota(100.0)
+    quota.status = "PROBATION"
+
+    async def main(pacer: QuotaPacer) -> None:
+        await pacer.acquire(1)
+
+    run(quota, main)
+
+
+def test_getaccount_is_not_asked_more_than_once_a_second() -> None:
+    quota = Quota(100.0)
+
+    async def main(pacer: QuotaPacer) -> None:
+        await asyncio.gather(*(pacer.is_day_spent() for _ in range(50)))
+
+    run(quota, main)
+    assert quota.reads == 1
+
+
+def test_the_first_come_is_the_first_served() -> None:
+    order: list[int] = []
+
+    async def main(pacer: QuotaPacer) -> None:
+        async def one(n: int, amount: int) -> None:
+            await pacer.acquire(amount)
+            order.append(n)
+
+        await asyncio.gather(*(one(n, 50 if n % 2 else 1) for n in range(20)))
+
+    run(Quota(100.0), main)
+    assert order == list(range(20))
+
+
+def test_the_window_rolls() -> None:
+    window = SentWindow(86_400.0, [(0.0, 10), (60.0, 5)])
+    window.expire(86_400.0)
+    assert window.total == 15
+    assert window.frees_at(1) == 60.0 + 86_400.0
+    window.expire(86_400.0 + 61.0)
+    assert window.total == 5
+    assert window.frees_at(6) is None

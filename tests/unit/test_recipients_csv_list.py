@@ -1,0 +1,150 @@
+"""Reading a CSV list: numbers, faults, and the errors that stop a plan before it begins."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bulksend.errors import ListError
+from bulksend.recipients import csv_list
+from bulksend.recipients.csv_list import CsvList
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read(path: Path, *columns: str) -> tuple[list[tuple[object, ...]], list[tuple[int, str, str]]]:
+    """The rows, each with its number first, and the faults."""
+    rows: list[tuple[object, ...]] = []
+    faults = []
+    with CsvList(path) as csv:
+        for block in csv.blocks(columns):
+            cells = [block.columns[column].to_pylist() for column in columns]
+            rows += zip(block.rows.to_pylist(), *cells, strict=True)
+            faults += [(fault.row, fault.address, fault.detail) for fault in block.faults]
+        assert csv.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    return rows, faults
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "list.csv"
+
+
+@pytest.fixture(params=[None, 64])
+def small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param:
+        monkeypatch.setattr(csv_list, "BLOCK_BYTES", request.param)
+        monkeypatch.setattr(csv_list, "HEADER_BYTES", request.param)
+
+
+@pytest.mark.usefixtures("small_blocks")
+class TestRecords:
+    @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+    @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CR LF", "CR"])
+    def test_text_comes_as_it_is(self, path: Path, mark: bytes, end: bytes) -> None:
+        lines = ['email,"zip, code",x', '"a@example.com",007,""', "", '"b""@example.com","1,\n2",  y ', "c,,"]
+        path.write_bytes(mark + end.join(line.encode() for line in lines))
+        assert read(path, "email", "zip, code", "x") == (
+            [(1, "a@example.com", "007", ""), (2, 'b"@example.com', "1,\n2", "  y "), (3, "c", "", "")],
+            [],
+        )
+
+    def test_ragged_records_are_faults_and_the_others_keep_their_numbers(self, path: Path) -> None:
+        path.write_text("n,email\n" + "x,a@example.com\n\ny\nz,b@example.com,c\n" * 40 + "w,last@example.com\nonly")
+        rows, faults = read(path, "email")
+        assert rows == [*((3 * i + 1, "a@example.com") for i in range(40)), (121, "last@example.com")]
+        assert faults == sorted(
+            [
+                *((3 * i + 2, "y", "has 1 field, the header has 2") for i in range(40)),
+                *((3 * i + 3, "b@example.com", "has 3 fields, the header has 2") for i in range(40)),
+                (122, "only", "has 1 field, the header has 2"),
+            ]
+        )
+
+    def test_only_ragged_records(self, path: Path) -> None:
+        path.write_text("email\n" + "a,b\n" * 100)
+        rows, faults = read(path, "email")
+        assert rows == []
+        assert [fault[0] for fault in faults] == list(range(1, 101))
+
+    def test_bytes_that_are_not_utf8_spoil_their_record_alone(self, path: Path) -> None:
+        good = "é😀@example.com,€,x\n".encode()
+        path.write_bytes(
+            b"email,city,other\n" + b"".join([good * 3, b"a\xff@example.com,b,c\n", b"d,\xe9\xe8,c\n"] * 20)
+        )
+        rows, faults = read(path, "email", "city")
+        assert rows == [(5 * i + j, "é😀@example.com", "€") for i in range(20) for j in (1, 2, 3)]
+        assert faults == sorted(
+            [(5 * i + 4, "a\ufffd@example.com", "not valid UTF-8 in column 'email'") for i in range(20)]
+            + [(5 * i + 5, "d", "not valid UTF-8 in column 'city'") for i in range(20)]
+        )
+
+    def test_bytes_that_are_not_utf8_in_a_column_that_nobody_asked_for(self, path: Path) -> None:
+        path.write_bytes(b"email,city\na,\xff\nb,c\n")
+        assert read(path, "email") == ([(1, "a"), (2, "b")], [])
+
+    def test_a_ragged_record_that_is_not_utf8_either(self, path: Path) -> None:
+        path.write_bytes(b"email,city\na,b\n\xff\nc,d,\xc3\ne,f\n\xf0\x9f\x98")
+        assert read(path, "email") == (
+            [(1, "a"), (4, "e")],
+            [
+                (2, "\ufffd", "has 1 field, the header has 2"),
+                (3, "c", "has 3 fields, the header has 2"),
+                (5, "\ufffd", "has 1 field, the header has 2"),
+            ],
+        )
+
+    def test_a_quote_that_is_never_closed(self, path: Path) -> None:
+        path.write_text('email,city\na,b\nc,"d\ne,f\n')
+        with pytest.raises(ListError, match=r"a quote that opens in row 2 is never closed") as caught:
+            read(path, "email")
+        assert "row 2" in caught.value.hint
+
+    def test_a_quote_that_is_never_closed_in_a_ragged_record(self, path: Path) -> None:
+        path.write_text('email,city\na,b\n"c,d\ne,f\n')
+        with pytest.raises(ListError, match=r"a quote that opens in row 2 is never closed"):
+            read(path, "email")
+
+
+@pytest.mark.parametrize("record", ['"a,b\n' + "c,d\n" * 100, "x" * 300 + ",y\n"], ids=["quote", "long"])
+def test_a_record_longer_than_a_block(path: Path, monkeypatch: pytest.MonkeyPatch, record: str) -> None:
+    monkeypatch.setattr(csv_list, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(csv_list, "HEADER_BYTES", 64)
+    path.write_text("email,city\na,b\nragged\n" + record)
+    with pytest.raises(ListError, match=r"row 3 has over 64 bytes, or a quote in it is never closed"):
+        read(path, "email")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "the file is empty"),
+        (b"\n\r\n", "the file is empty"),
+        (b"\xef\xbb\xbf", "the file is empty"),
+        (b"email,caf\xe9\n", "the header is not valid UTF-8"),
+        (b"email,\0\na,b\n", "the header has NUL bytes"),
+        ("email\na\n".encode("utf-16-le"), "NUL bytes"),
+        ("email\na\n".encode("utf-16"), "encoded as UTF-16"),
+        (b'"' + b"email\n" * 50_001, "quote that is never closed"),
+        (b"x" * 300_000, "the header is longer than 262,144 bytes"),
+    ],
+)
+def test_lists_that_cannot_be_used(path: Path, content: bytes, words: str) -> None:
+    path.write_bytes(content)
+    with pytest.raises(ListError, match=words) as caught:
+        CsvList(path)
+    assert str(path) in str(caught.value)
+    assert caught.value.hint
+
+
+def test_no_file(path: Path) -> None:
+    with pytest.raises(ListError, match="No such file"):
+        CsvList(path)
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ListError, match="is not a file"):
+        CsvList(tmp_path)
