@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bulksend.model import Answer, Answered, Doubtful, EntryOutcome, EntryResult, NotSent, Refused, Verdict
 
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 
+@lru_cache(256)
 def _spelling(text: str) -> str:
     """The letters of a status or code: SNAKE_CASE and CamelCase of one word fall together."""
     return "".join(c for c in text if c.isalnum()).lower()
@@ -161,12 +163,7 @@ def classify_request(answer: Answer, entries: int) -> tuple[Verdict, list[EntryO
             if len(results) != entries:
                 text = f"{len(results)} results for {entries} entries"
                 return Verdict.IN_DOUBT, [EntryOutcome(Verdict.IN_DOUBT, "RESULT_COUNT", text)] * entries
-            return Verdict.ACCEPTED, [
-                EntryOutcome(
-                    classify_entry(r), r.status, r.error, r.message_id if classify_entry(r) is Verdict.ACCEPTED else ""
-                )
-                for r in results
-            ]
+            return Verdict.ACCEPTED, [_entry_outcome(result) for result in results]
         case Refused():
             verdict = classify_refusal(answer)
             status = answer.code or f"HTTP_{answer.http_status}"
@@ -175,6 +172,12 @@ def classify_request(answer: Answer, entries: int) -> tuple[Verdict, list[EntryO
             return Verdict.UNREACHABLE, [EntryOutcome(Verdict.UNREACHABLE, "NOT_SENT", reason)] * entries
         case Doubtful(reason=reason):
             return Verdict.IN_DOUBT, [EntryOutcome(Verdict.IN_DOUBT, "NO_ANSWER", reason)] * entries
+
+
+def _entry_outcome(result: EntryResult) -> EntryOutcome:
+    verdict = classify_entry(result)
+    message_id = result.message_id if verdict is Verdict.ACCEPTED else ""
+    return EntryOutcome(verdict, result.status, result.error, message_id)
 
 
 MAX_BACKOFF_S = 300.0

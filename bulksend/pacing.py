@@ -31,8 +31,18 @@ SPARE_S = 0.1
 """Where a batch is most of a burst: how late the loop may wake without losing tokens."""
 CUT = 0.5
 FLOOR = 0.02
-STEP = 0.05
+STEP = 0.1
+"""Part of the whole pace that a step up to the ceiling takes."""
 STEP_EVERY_S = 1.0
+BELOW_CEILING = 0.88
+"""Where the quick climb ends: this part of the pace that was throttled.
+
+Beside a sender that takes a third, 0.95 had twice as many requests throttled in a simulation, and 0.85 left 4 %
+unused.
+"""
+FIRST_STEP = 0.0005
+DOUBLING_STEPS = 10
+"""Above the ceiling steps begin at FIRST_STEP and double every so many of them."""
 WINDOW_SLOTS = 1440
 
 
@@ -111,6 +121,8 @@ class QuotaPacer:
         self._own_since_read = 0
         self._foreign = 0.0
         self._factor = 1.0
+        self._ceiling = 1.0
+        self._steps_above = 0
         self._cut_at_s = float("-inf")
         self._stepped_at_s = 0.0
         self._told_spent = False
@@ -182,6 +194,9 @@ class QuotaPacer:
         if sent_at_s <= self._cut_at_s:
             return
         now_s = asyncio.get_running_loop().time()
+        recovering = self._factor < self._ceiling
+        self._ceiling *= BELOW_CEILING if recovering else self._factor / self._ceiling * BELOW_CEILING
+        self._steps_above = 0
         self._factor = max(FLOOR, self._factor * CUT)
         self._cut_at_s = self._stepped_at_s = now_s
         self._observe(PaceChanged(self.rate_per_s, "throttled by SES"))
@@ -288,13 +303,22 @@ class QuotaPacer:
         return self._settings.window_s / WINDOW_SLOTS
 
     def _step_up(self) -> None:
-        """Climb back towards the whole pace by steps."""
+        """Climb back by steps.
+
+        Quickly to where SES last throttled, then feeling the way, ever faster while all is quiet.
+        """
         if self._factor >= 1.0:
             return
         now_s = asyncio.get_running_loop().time()
         if now_s - self._stepped_at_s >= STEP_EVERY_S:
             self._stepped_at_s = now_s
-            self._factor = min(1.0, self._factor + STEP)
+            if self._factor < self._ceiling:
+                self._factor = min(self._ceiling, self._factor + STEP)
+            else:
+                self._steps_above += 1
+                self._factor = min(
+                    1.0, self._factor + min(STEP, FIRST_STEP * 2 ** (self._steps_above / DOUBLING_STEPS))
+                )
             self._observe(PaceChanged(self.rate_per_s, "climbing back"))
 
     async def _replace_limiter(self) -> None:

@@ -7,6 +7,7 @@ certain; a bare client error after that is not.
 from __future__ import annotations
 
 import asyncio
+import io
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from typing import Any, Self
@@ -20,6 +21,8 @@ __all__ = ["CompatibleTransport"]
 _body: ContextVar[bytes] = ContextVar("body")
 _left: ContextVar[list[bool]] = ContextVar("left")
 
+LARGE_BODY_BYTES = 512 * 1024
+"""Above this a body is handed over as a stream: aiohttp warns of larger ones that are written in one piece."""
 SLACK_S = 5.0
 """The whole call may take connecting and answering, and this.
 
@@ -96,6 +99,8 @@ class CompatibleTransport:
 
     async def _before_send(self, request: Any, **_: object) -> None:
         await self._clock.correct(self._client, request)
+        if len(request.body) > LARGE_BODY_BYTES:
+            request.body = io.BytesIO(request.body)
         _left.get().append(True)
 
 

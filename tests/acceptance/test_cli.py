@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -148,8 +148,9 @@ def test_a_halt_is_5_with_reason_and_remedy(folder: Path, simulator: SimulatorPr
     assert folder.is_dir()
 
 
-def start(folder: Path, simulator: SimulatorProcess, *more: str) -> subprocess.Popen[str]:
-    """A campaign that takes a while, as soon as it is sending."""
+@contextmanager
+def sending(folder: Path, simulator: SimulatorProcess, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """A campaign that takes a while, as soon as it is sending; it does not outlive the test."""
     simulator.settings(max_send_rate_per_s=200)
     write_list(folder / "list.csv", [f"a{n}@example.com" for n in range(5000)])
     sender = subprocess.Popen(
@@ -161,72 +162,76 @@ def start(folder: Path, simulator: SimulatorProcess, *more: str) -> subprocess.P
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline_s = time.monotonic() + 30
-    while not simulator.tally()["accepted"]:
-        assert sender.poll() is None
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
-    return sender
+    try:
+        deadline_s = time.monotonic() + 30
+        while not simulator.tally()["accepted"]:
+            assert sender.poll() is None
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+        yield sender
+    finally:
+        sender.kill()
+        sender.communicate()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_drains_and_is_130(folder: Path, simulator: SimulatorProcess, number: signal.Signals) -> None:
-    sender = start(folder, simulator)
-    sender.send_signal(number)
-    out, err = sender.communicate(timeout=30)
-    assert sender.returncode == 130
-    facts = json.loads(out)
-    assert (facts["state"], facts["in_doubt"], facts["in_flight"], facts["adds_up"]) == ("paused", 0, 0, True)
-    assert facts["accepted"] == simulator.tally(facts["id"])["accepted"]
-    assert "To go on" in err
+    with sending(folder, simulator) as sender:
+        sender.send_signal(number)
+        out, err = sender.communicate(timeout=30)
+        assert sender.returncode == 130
+        facts = json.loads(out)
+        assert (facts["state"], facts["in_doubt"], facts["in_flight"], facts["adds_up"]) == ("paused", 0, 0, True)
+        assert facts["accepted"] == simulator.tally(facts["id"])["accepted"]
+        assert "To go on" in err
 
 
 def test_a_second_interrupt_ends_at_once(folder: Path, simulator: SimulatorProcess) -> None:
-    sender = start(folder, simulator)
-    simulator.rules([{"fault": "hang_after_accepting", "share": 1.0}])
-    before = simulator.tally()["requests"]
-    while simulator.tally()["requests"] == before:
-        time.sleep(0.02)
-    sender.send_signal(signal.SIGINT)
-    assert sender.stderr is not None
-    while "stopping" not in sender.stderr.readline():
-        pass
-    sender.send_signal(signal.SIGINT)
-    out, _ = sender.communicate(timeout=20)
-    assert sender.returncode == 130
-    facts = json.loads(out)
-    theirs = simulator.tally(facts["id"])["accepted"]
-    assert facts["accepted"] < theirs <= facts["accepted"] + facts["in_doubt"]
-    assert facts["adds_up"]
+    with sending(folder, simulator) as sender:
+        simulator.rules([{"fault": "hang_after_accepting", "share": 1.0}])
+        before = simulator.tally()["requests"]
+        while simulator.tally()["requests"] == before:
+            time.sleep(0.02)
+        sender.send_signal(signal.SIGINT)
+        assert sender.stderr is not None
+        while "stopping" not in sender.stderr.readline():
+            pass
+        sender.send_signal(signal.SIGINT)
+        out, _ = sender.communicate(timeout=20)
+        assert sender.returncode == 130
+        facts = json.loads(out)
+        theirs = simulator.tally(facts["id"])["accepted"]
+        assert facts["accepted"] < theirs <= facts["accepted"] + facts["in_doubt"]
+        assert facts["adds_up"]
 
 
 def test_a_second_sender_is_6_and_named_submit(folder: Path, simulator: SimulatorProcess) -> None:
-    sender = start(folder, simulator)
-    second = bulksend("send", "launch", "--yes", url=simulator.url)
-    assert second.returncode == 6
-    assert "submit" in second.stderr
-    facts = json.loads(bulksend("status", "launch", "--output", "json").stdout)
-    assert facts["adds_up"]
-    assert facts["state"] == "sending"
-    sender.send_signal(signal.SIGINT)
-    sender.communicate(timeout=30)
+    with sending(folder, simulator) as sender:
+        second = bulksend("send", "launch", "--yes", url=simulator.url)
+        assert second.returncode == 6
+        assert "submit" in second.stderr
+        facts = json.loads(bulksend("status", "launch", "--output", "json").stdout)
+        assert facts["adds_up"]
+        assert facts["state"] == "sending"
+        sender.send_signal(signal.SIGINT)
+        sender.communicate(timeout=30)
 
 
 def test_metrics_of_a_run(folder: Path, simulator: SimulatorProcess) -> None:
-    sender = start(folder, simulator, "--metrics-port", "0")
-    assert sender.stderr is not None
-    line = ""
-    while "metrics on" not in line:
-        line = sender.stderr.readline()
-    text = ""
-    while not re.search(r'bulksend_entries_total\{status="SUCCESS",verdict="accepted"\} [1-9]', text):
-        assert sender.poll() is None
-        with urllib.request.urlopen(line.split()[-1], timeout=10) as answer:  # noqa: S310  our own
-            text = answer.read().decode()
-    assert "bulksend_pace_recipients_per_second 200.0" in text
-    assert "example.com" not in text
-    sender.send_signal(signal.SIGINT)
-    sender.communicate(timeout=30)
+    with sending(folder, simulator, "--metrics-port", "0") as sender:
+        assert sender.stderr is not None
+        line = ""
+        while "metrics on" not in line:
+            line = sender.stderr.readline()
+        text = ""
+        while not re.search(r'bulksend_entries_total\{status="SUCCESS",verdict="accepted"\} [1-9]', text):
+            assert sender.poll() is None
+            with urllib.request.urlopen(line.split()[-1], timeout=10) as answer:  # noqa: S310  our own
+                text = answer.read().decode()
+        assert "bulksend_pace_recipients_per_second 200.0" in text
+        assert "example.com" not in text
+        sender.send_signal(signal.SIGINT)
+        sender.communicate(timeout=30)
 
 
 def test_sending_needs_yes_where_nobody_can_be_asked(folder: Path, simulator: SimulatorProcess) -> None:

@@ -6,6 +6,7 @@ The simulator misbehaves over HTTP, the real SDK calls, the journal is compared 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from bulksend.model import CampaignState, HaltScope, Policy
 from bulksend.pacing import PaceSettings
 from bulksend.ses import AwsAccess
 from bulksend.simulator import SimulatorProcess
-from tests.harness import REGION, Desk, Ended
+from tests.harness import CAMPAIGN, REGION, Desk, Ended, write_list
 
 FAST = 5000.0
 
@@ -61,6 +62,18 @@ def test_success_is_accepted_with_its_message_id(desk: Desk, simulator: Simulato
     assert ended.tally.accepted == 120
     theirs = {e["row"]: e["message_id"] for e in simulator.accepted(ended.campaign.id)}
     assert {r.row: r.message_id for r in desk.results("accepted")} == theirs
+
+
+def test_a_request_of_megabytes(desk: Desk, simulator: SimulatorProcess) -> None:
+    texts = [f"{n} " + 'ü"\n' * 20_000 for n in range(60)]
+    write_list(desk.folder / "list.csv", good(60), {"text": texts})
+    desk.plan_file(CAMPAIGN)
+    ended = desk.send()
+    agree(ended, simulator)
+    assert ended.tally.accepted == 60
+    sent = [entry for request in simulator.requests() for entry in (request["body"] or {}).get("BulkEmailEntries", [])]
+    data = [e["ReplacementEmailContent"]["ReplacementTemplate"]["ReplacementTemplateData"] for e in sent]
+    assert sorted((json.loads(d)["text"] for d in data), key=lambda t: int(t.split()[0])) == texts
 
 
 def test_transient_failure_is_retried(desk: Desk, simulator: SimulatorProcess) -> None:

@@ -116,7 +116,7 @@ def test_a_throttle_halves_the_pace_once_per_flight_and_it_climbs_back() -> None
         await asyncio.sleep(0.1)
         pacer.throttled(now())
         assert pacer.rate_per_s == 25.0
-        for _ in range(60):
+        for _ in range(400):
             await pacer.acquire(pacer.batch_recipients)
         assert pacer.rate_per_s == 100.0
 
@@ -281,3 +281,63 @@ def test_the_window_rolls() -> None:
     window.expire(86_400.0 + 61.0)
     assert window.total == 5
     assert window.frees_at(6) is None
+
+
+class Bucket:
+    """SES's, as far as is known: a second's worth, overdrawn by one call, then refusing until the debt is repaid."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate, self.left, self.at_s = rate, rate, 0.0
+
+    def refill(self) -> None:
+        self.left = min(self.rate, self.left + (now() - self.at_s) * self.rate)
+        self.at_s = now()
+
+    def take(self, recipients: int) -> bool:
+        self.refill()
+        if self.left <= 0:
+            return False
+        self.left -= recipients
+        return True
+
+    def lose(self, recipients: float) -> None:
+        self.refill()
+        self.left -= recipients
+
+
+@pytest.mark.parametrize("rate", [500.0, 5000.0])
+def test_beside_a_sender_that_takes_a_third(rate: float) -> None:
+    accepted, refused, requests, settled_s, end_s = 0, 0, 0, 20.0, 140.0
+
+    async def main(pacer: QuotaPacer) -> None:
+        nonlocal accepted, refused, requests
+        bucket = Bucket(rate)
+
+        async def other() -> None:
+            while True:
+                await asyncio.sleep(0.1)
+                bucket.lose(rate / 30)
+
+        async def request(recipients: int, sent_at: float) -> None:
+            nonlocal accepted, refused, requests
+            await asyncio.sleep(0.05)
+            taken = bucket.take(recipients)
+            await asyncio.sleep(0.05)
+            if not taken:
+                pacer.throttled(sent_at)
+            if sent_at > settled_s:
+                requests += 1
+                refused += not taken
+                accepted += recipients if taken else 0
+
+        others = asyncio.create_task(other())
+        async with asyncio.TaskGroup() as group:
+            while now() < end_s:
+                batch = pacer.batch_recipients
+                await pacer.acquire(batch)
+                group.create_task(request(batch, now()))
+        others.cancel()
+
+    run(Quota(rate), main)
+    assert refused <= 0.01 * requests
+    assert accepted >= 0.95 * rate * 2 / 3 * (end_s - settled_s)

@@ -47,9 +47,10 @@ def write(mapping: BoundMapping, rows: list[dict[str, str]]) -> tuple[list[dict[
     # The columns are slices, as those of a list's first block are.
     columns = {name: pa.array(["cut off", *(row[name] for row in rows)]).slice(1) for name in names}
     addresses = pa.array(["a@example.com"] * len(rows))
-    entries = writer.write(pa.array(range(1, len(rows) + 1), pa.int64()), addresses, columns).to_pylist()
-    assert all(entry.endswith(",") for entry in entries)
-    decoded: list[dict[str, Any]] = json.loads(f"[{''.join(entries)[:-1]}]", object_pairs_hook=without_repeats)
+    entries = writer.write(pa.array(range(1, len(rows) + 1), pa.int64()), addresses, columns)
+    texts: list[str] = [entry.as_py() for entry in entries]
+    assert all(text.endswith(",") for text in texts)
+    decoded: list[dict[str, Any]] = json.loads(f"[{''.join(texts)[:-1]}]", object_pairs_hook=without_repeats)
     return decoded, writer.warnings
 
 
@@ -99,7 +100,7 @@ def test_cells_names_and_defaults_survive_two_decodings(cells: list[tuple[str, s
 
 def test_without_any_data() -> None:
     writer = EntryWriter(bound(()), "c1")
-    (entry,) = writer.write(pa.array([7]), pa.array(["a@example.com"]), {}).to_pylist()
+    entry = writer.write(pa.array([7]), pa.array(["a@example.com"]), {})[0].as_py()
     assert data_of(json.loads(entry[:-1])) == {}
 
 

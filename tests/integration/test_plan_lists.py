@@ -1,0 +1,209 @@
+"""Whole plans: any list is accounted for row by row, memory is flat, and a killed plan leaves nothing for long."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import email_validator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulksend.model import SkipReason
+from bulksend.recipients import Mapping, SnapshotReader, csv_list, duplicates, skipped_rows, snapshot, take_snapshot
+from loadtest.lists import write_list
+
+MAPPING = Mapping("email", ("name", "note"), {"plan": "free"}, {"t": "{name}"}, dedupe=True)
+COLUMNS = ["name", "email", "note", "unused"]
+
+# A list is made of bytes: U+10FFFF is left out, for it is what undecodable bytes are marked with.
+TEXT = st.text(st.characters(exclude_categories=["Cs"], max_codepoint=0x10FFFE), max_size=6)
+LATIN1 = st.sampled_from([b"\xe9", b"caf\xe9", b"\xff\xfe", b"\xc3", b"\xf0\x9f\x98", b"\x80\n"])
+AWKWARD = st.sampled_from(
+    ['"', '""', ",", "\n", "\r\n", "\r", "\\", "\0", "\x1f", "\x7f", "😀", "é", "\u2028", "\ufeff"]
+)
+CELL = st.one_of(st.just(b""), TEXT.map(str.encode), st.lists(AWKWARD, max_size=4).map("".join).map(str.encode), LATIN1)
+ADDRESS = st.one_of(
+    st.builds("{}{}@{}".format, st.sampled_from(["", " ", "\t"]), st.sampled_from(["a", "A", "b", "c.d"]),
+              st.sampled_from(["x.test", "X.test", "bücher.test", "xn--bcher-kva.test", "y.example"])).map(str.encode),
+    st.integers(0, 10**6).map(lambda number: b"user%d@example.com" % number),
+    st.sampled_from([b"", b"nobody", b"a@x.invalid", b"\xe9@x.test", "é@x.test".encode()]),
+)  # fmt: skip
+RECORD = st.one_of(
+    st.tuples(CELL, ADDRESS, CELL, CELL),
+    st.tuples(CELL, ADDRESS, CELL, CELL),
+    st.lists(CELL, min_size=1, max_size=6).map(tuple),
+    st.just(()),
+)
+
+
+def written(record: tuple[bytes, ...], end: bytes, *, quoted: bool) -> bytes:
+    """The record in CSV; the empty one is an empty line."""
+    cells = [
+        b'"%b"' % cell.replace(b'"', b'""')
+        if quoted or any(mark in cell for mark in (b'"', b",", b"\n", b"\r")) or record == (b"",)
+        else cell
+        for cell in record
+    ]
+    return b",".join(cells) + end
+
+
+def expectations(content: bytes) -> tuple[dict[int, tuple[str, dict[str, str]]], dict[int, tuple[SkipReason, str]]]:
+    """What the list comes to by Python's csv module and email-validator: entries and skipped rows, by row number."""
+    # Latin-1 keeps each byte; newline="" leaves line ends inside of fields alone.
+    records = [row for row in csv.reader(io.StringIO(content.decode("latin-1"), newline="")) if row]
+    entries: dict[int, tuple[str, dict[str, str]]] = {}
+    skipped: dict[int, tuple[SkipReason, str]] = {}
+    first: dict[str, int] = {}
+    for number, record in enumerate(records[1:], start=1):
+        if len(record) != len(COLUMNS):
+            fields = "1 field" if len(record) == 1 else f"{len(record)} fields"
+            skipped[number] = (SkipReason.INVALID, f"has {fields}, the header has 4")
+            continue
+        cells = dict(zip(COLUMNS, (cell.encode("latin-1") for cell in record), strict=True))
+        undecodable = [name for name in ("email", "name", "note") if not decodes(cells[name])]
+        if undecodable:
+            skipped[number] = (SkipReason.INVALID, f"not valid UTF-8 in column {undecodable[0]!r}")
+            continue
+        try:
+            valid = email_validator.validate_email(
+                cells["email"].decode().strip(), check_deliverability=False, allow_smtputf8=False, test_environment=True
+            )
+        except email_validator.EmailNotValidError as error:
+            skipped[number] = (SkipReason.INVALID, str(error) if cells["email"].decode().strip() else "no address")
+            continue
+        address = f"{valid.original.rpartition('@')[0]}@{valid.ascii_domain}"
+        if first.setdefault(address.lower(), number) != number:
+            skipped[number] = (SkipReason.DUPLICATE, f"same address as row {first[address.lower()]}")
+            continue
+        data = {"plan": "free", "name": cells["name"].decode(), "note": cells["note"].decode()}
+        entries[number] = (address, data)
+    return entries, skipped
+
+
+def decodes(cell: bytes) -> bool:
+    try:
+        cell.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@settings(deadline=None, max_examples=250)
+@given(
+    records=st.lists(st.tuples(RECORD, st.sampled_from([b"\n", b"\n", b"\r\n", b"\r"]), st.booleans()), max_size=30),
+    block_bytes=st.sampled_from([320, 700, 2**20]),
+    mark=st.sampled_from([b"", b"\xef\xbb\xbf"]),
+    ended=st.booleans(),
+)
+def test_every_record_is_an_entry_or_skipped_once_with_its_number(
+    records: list[tuple[tuple[bytes, ...], bytes, bool]], block_bytes: int, mark: bytes, *, ended: bool
+) -> None:
+    last = b"" if ended else b"n,last@example.com,,"
+    body = b"".join(written(record, end, quoted=quoted) for record, end, quoted in records)
+    content = b"name,email,note,unused\n" + body + b"n,end@example.com,,\n" + last
+    entries, skipped = expectations(content)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        mock.patch.object(csv_list, "BLOCK_BYTES", block_bytes),
+        mock.patch.object(csv_list, "HEADER_BYTES", block_bytes),
+        mock.patch.object(duplicates, "ROWS_PER_FLUSH", 4),
+        mock.patch.object(duplicates, "LIST_BYTES_PER_PARTITION", 100),
+        mock.patch.object(snapshot, "MAX_CHUNK_ENTRIES", 7),
+    ):
+        source = Path(name) / "list.csv"
+        source.write_bytes(mark + content)
+        taken = take_snapshot(source, MAPPING, campaign_id="c1", folder=Path(name))
+        left_out = list(skipped_rows(taken.path))
+        found: dict[int, tuple[str, dict[str, str]]] = {}
+        with SnapshotReader(taken.path, size_bytes=taken.size_bytes, sha256=taken.sha256) as reader:
+            for info in taken.chunks:
+                chunk = reader.chunk(info.number)
+                assert 0 < len(chunk) == info.entries <= 7
+                addresses = reader.addresses(info.number)
+                for i, entry in enumerate(
+                    json.loads(b"[%b]" % bytes(chunk.entries[chunk.offsets[0] : chunk.offsets[-1] - 1]))
+                ):
+                    template = entry["ReplacementEmailContent"]["ReplacementTemplate"]
+                    data = json.loads(template["ReplacementTemplateData"])
+                    assert entry["Destination"] == {"ToAddresses": [addresses[i]]}
+                    assert entry["ReplacementTags"][1] == {"Name": "bulksend-row", "Value": str(chunk.rows[i])}
+                    assert chunk.rows[i] not in found
+                    found[chunk.rows[i]] = (addresses[i], data)
+    assert found == entries
+    assert {row.row: (row.reason, row.detail) for row in left_out} == skipped
+    assert [row.row for row in left_out] == sorted(skipped)
+    assert taken.rows == len(entries) + len(skipped) == taken.entries + sum(taken.skipped.values())
+
+
+PLAN = """
+import resource, sys
+from pathlib import Path
+from bulksend.recipients import Mapping, take_snapshot
+mapping = Mapping("email", None, {}, {"t": "{plan}"}, dedupe=True)
+taken = take_snapshot(Path(sys.argv[1]), mapping, campaign_id=sys.argv[2], folder=Path(sys.argv[3]),
+                      on_progress=lambda rows: print(rows, flush=True))
+print(taken.rows, taken.entries, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    source = tmp_path / "list.csv"
+    write_list(source, 200_000)
+    with source.open("ab") as out:  # and as many duplicates, ragged rows and bad addresses
+        out.write(source.read_bytes().partition(b"\n")[2] + b"x,y\n" * 100_000 + b"no address,,,,\n" * 100_000)
+    command = [sys.executable, "-c", PLAN, str(source), "c1", str(tmp_path)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rows, entries, peak_mb = map(int, output.splitlines()[-1].split())
+    assert (rows, entries) == (600_000, 200_000)
+    assert peak_mb <= 250
+
+
+def test_a_killed_plan_is_cleared_away_by_the_next_one_but_a_living_one_is_not(tmp_path: Path) -> None:
+    source, folder = tmp_path / "list.csv", tmp_path / "snapshots"
+    write_list(source, 400_000)
+    command = [sys.executable, "-c", PLAN, str(source)]
+    with (
+        subprocess.Popen([*command, "killed", str(folder)], stdout=subprocess.PIPE) as killed,
+        subprocess.Popen([*command, "alive", str(folder)], stdout=subprocess.PIPE) as alive,
+    ):
+        for process in (killed, alive):
+            assert process.stdout is not None
+            process.stdout.readline()
+        alive.send_signal(signal.SIGSTOP)
+        killed.kill()
+        killed.wait()
+        assert sorted(path.name for path in folder.iterdir()) == [".alive.planning", ".killed.planning"]
+        take_snapshot(source, MAPPING_OF_GENERATED, campaign_id="next", folder=folder)
+        assert sorted(path.name for path in folder.iterdir()) == [
+            ".alive.planning",
+            "next.parquet",
+            "next.skipped.parquet",
+        ]
+        alive.send_signal(signal.SIGCONT)
+        alive.communicate()
+    assert alive.returncode == 0
+    assert {path.name for path in folder.iterdir()} == {
+        f"{name}{suffix}" for name in ("alive", "next") for suffix in (".parquet", ".skipped.parquet")
+    }
+
+
+MAPPING_OF_GENERATED = Mapping("email", ("city",), {}, {}, dedupe=False)
+
+
+def test_a_full_disk_is_said_in_words(tmp_path: Path) -> None:
+    source = tmp_path / "list.csv"
+    write_list(source, 50_000)
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000));{PLAN}"
+    command = [sys.executable, "-c", limit, str(source), "c1", str(tmp_path / "snapshots")]
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert "SnapshotError" in result.stderr
+    assert "cannot be written" in result.stderr
+    assert list((tmp_path / "snapshots").iterdir()) == []
