@@ -5,9 +5,15 @@ This is the only room where pyarrow is used: rows stay in its columns from the l
 
 from __future__ import annotations
 
+import pyarrow as pa
+
 from bulksend.recipients.mapping import Mapping
 from bulksend.recipients.plan import Snapshot, take_snapshot
 from bulksend.recipients.skipped import SkippedRow, skipped_rows
 from bulksend.recipients.snapshot import SnapshotReader
 
 __all__ = ["Mapping", "SkippedRow", "Snapshot", "SnapshotReader", "skipped_rows", "take_snapshot"]
+
+# The default pool (mimalloc) keeps some 50 MB more than is ever in use here, and costs no less time.
+if "jemalloc" in pa.supported_memory_backends():
+    pa.set_memory_pool(pa.jemalloc_memory_pool())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +15,6 @@ from bulksend.recipients.scratch import create_private
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from typing_extensions import Buffer
 
 __all__ = ["ParquetFile"]
 
@@ -69,7 +68,7 @@ class _HashedSink(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: Buffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         self.sha256.update(data)
         written = self._file.write(data)
         self.size_bytes += written
