@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import tempfile
 from pathlib import Path
-from unittest.mock import patch
 
 from rich.console import Console
 
@@ -17,6 +16,7 @@ from bulksend.report import LiveProgress, print_doubts, print_plan, print_status
 from bulksend.simulator import SimulatorProcess
 from bulksend.worker import Sent, Store
 from bulksend.worker.log import RunLog
+from bulksend.worker.rehearsal import at_simulator, example_credentials
 
 __all__ = ["run_demo"]
 
@@ -31,11 +31,6 @@ default_data = { plan = "free" }
 path = "list.csv"
 """
 NAMES = ("Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald")
-EXAMPLE_CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
-    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-}
-"""The ones of the AWS documentation: the simulator wants requests signed, and nobody's own keys are used for it."""
 
 
 def run_demo(people: Console, recipients: int, settings: Settings) -> int:
@@ -45,7 +40,7 @@ def run_demo(people: Console, recipients: int, settings: Settings) -> int:
     """
     with (
         tempfile.TemporaryDirectory(prefix="bulksend-demo-") as folder,
-        patch.dict("os.environ", EXAMPLE_CREDENTIALS),
+        example_credentials(),
         SimulatorProcess(max_send_rate_per_s=max(500.0, recipients / 8), latency_ms=40) as simulator,
     ):
         simulator.rules(
@@ -56,7 +51,8 @@ def run_demo(people: Console, recipients: int, settings: Settings) -> int:
                 {"fault": "reset_after_accepting", "share": 1.0, "first_request": 12, "last_request": 12},
             ]
         )
-        return _run(people, Path(folder), recipients, _at(settings, simulator.url), simulator)
+        private = at_simulator(settings.model_copy(update={"store": None}), simulator.url)
+        return _run(people, Path(folder), recipients, private, simulator)
 
 
 def _run(people: Console, folder: Path, recipients: int, settings: Settings, simulator: SimulatorProcess) -> int:
@@ -101,12 +97,6 @@ def _compare(people: Console, sent: Sent, simulator: SimulatorProcess) -> int:
         return int(ExitCode.UNEXPECTED)
     people.print(f"[bold green]The books agree[/] after {sent.duration_s:.1f} s: nobody twice, nobody lost.")
     return int(ExitCode.DONE)
-
-
-def _at(settings: Settings, url: str) -> Settings:
-    """The same settings, but for the simulator and the store beside the demo's own file."""
-    aws = settings.aws.model_copy(update={"endpoint_url": url, "region": "eu-west-1", "profile": None})
-    return settings.model_copy(update={"aws": aws, "store": None})
 
 
 def _write_list(path: Path, recipients: int) -> None:

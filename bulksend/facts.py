@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 from bulksend.model import AccountStatus, BatchKind, Halt, Verdict
 
 __all__ = [
+    "Audience",
     "BatchAnswered",
     "BatchSent",
     "CampaignHalted",
@@ -113,7 +115,7 @@ class CampaignHalted:
     halt: Halt
 
 
-Fact = (
+Fact: TypeAlias = (
     BatchSent
     | BatchAnswered
     | EntriesReturned
@@ -125,3 +127,22 @@ Fact = (
     | UnknownStatus
     | CampaignHalted
 )
+
+
+class Audience:
+    """Several observers as one. An observer that raises is let go: what watches a run must not end it."""
+
+    def __init__(self, observers: Iterable[_Observer] = ()) -> None:
+        self._observers = list(observers)
+
+    def observe(self, fact: Fact) -> None:
+        """Tell everybody who still listens."""
+        for observer in tuple(self._observers):
+            try:
+                observer.observe(fact)
+            except Exception:  # noqa: BLE001  whatever it is, it is the observer's own
+                self._observers.remove(observer)
+
+
+class _Observer(Protocol):
+    def observe(self, fact: Fact, /) -> None: ...

@@ -53,6 +53,8 @@ class Ledger:
     histories: dict[int, EntryHistory] = field(default_factory=dict)
     last: dict[int, LastOutcome] = field(default_factory=dict)
     """Per entry that was not plainly accepted: its latest attempt and what came of it."""
+    doubts: dict[int, int] = field(default_factory=dict)
+    """Per entry: in how many requests it has been in doubt."""
     contradictions: int = 0
 
     @classmethod
@@ -98,6 +100,8 @@ class Ledger:
         if outcome.verdict is Verdict.ACCEPTED:
             return
         self.last[index] = last
+        if outcome.verdict is Verdict.IN_DOUBT:
+            self.doubts[index] = self.doubts.get(index, 0) + 1
         if outcome.verdict.state is EntryState.PENDING:
             history = self.histories.get(index)
             if history is None:
@@ -121,9 +125,13 @@ class Ledger:
         self.states[i] = after
         if after is EntryState.PENDING:
             self.histories[i] = EntryHistory(due_at=settlement.at)
-        elif after is EntryState.DEAD:
-            dropped = EntryOutcome(Verdict.DEAD, "DROPPED", settlement.evidence)
-            self.last[i] = LastOutcome(settlement.attempt_id, settlement.at, dropped)
+        else:
+            decided = (
+                EntryOutcome(Verdict.DEAD, "DROPPED", settlement.evidence)
+                if after is EntryState.DEAD
+                else EntryOutcome(Verdict.ACCEPTED, "SETTLED", settlement.evidence)
+            )
+            self.last[i] = LastOutcome(settlement.attempt_id, settlement.at, decided)
         return True
 
     def count(self, state: EntryState) -> int:

@@ -82,9 +82,7 @@ class Verdict(StrEnum):
     THROTTLED = "throttled"
     """* Retry; the pacer slows."""
     DAY_SPENT = "day_spent"
-    """* Wait until the 24-hour window frees."""
-    LIMIT_EXCEEDED = "limit_exceeded"
-    """* DAY_SPENT where GetAccount agrees, else TRANSIENT."""
+    """* Wait until GetAccount has been read again, and shows room in the 24-hour window."""
     UNREACHABLE = "unreachable"
     """* No byte left, or SES itself wrote a 503: retry."""
     CLOCK_SKEWED = "clock_skewed"
@@ -241,7 +239,7 @@ class BatchKind(StrEnum):
 class Batch:
     """At most 50 recipients of one chunk: one request. `indices` are places in the chunk, in sending order.
 
-    `origin` is the number of the first-attempt batch that a split one came from, its own otherwise.
+    `origin` is the number of the batch that a split one came from, its own otherwise.
     """
 
     campaign_id: str

@@ -64,8 +64,11 @@ _CODES: dict[str, Verdict] = {
             "ThrottledException",
             "RequestThrottled",
             "RequestThrottledException",
+            "RequestLimitExceeded",
+            "BandwidthLimitExceeded",
+            "SlowDown",
         ),
-        Verdict.LIMIT_EXCEEDED: ("LimitExceededException", "LimitExceeded"),
+        Verdict.DAY_SPENT: ("LimitExceededException", "LimitExceeded"),
         Verdict.SPLIT: (
             "BadRequestException",
             "BadRequest",
@@ -101,8 +104,8 @@ _CODES: dict[str, Verdict] = {
             "NotAuthorized",
         ),
         Verdict.UNREACHABLE: ("ServiceUnavailable", "ServiceUnavailableException"),
-        Verdict.TRANSIENT: ("RequestAbortedException",),
         Verdict.IN_DOUBT: (
+            "RequestAbortedException",
             "RequestTimeoutException",
             "RequestTimeout",
             "InternalFailure",
@@ -200,7 +203,14 @@ class EntryHistory:
     failed: int = 0
     free: int = 0
     first_failed_at: float | None = None
+    last_failed_at: float = 0.0
     due_at: float = 0.0
+
+    def trouble_since(self, at: float) -> float:
+        """When the trouble that lasts until `at` began: a longer silence than any backoff begins a new one."""
+        if self.first_failed_at is None or at - self.last_failed_at > 2 * MAX_BACKOFF_S:
+            return at
+        return self.first_failed_at
 
     def note(self, verdict: Verdict, at: float, due_at: float | None) -> None:
         """Take up an outcome that leaves the entry pending."""
@@ -214,8 +224,9 @@ class EntryHistory:
                 self.free = 0
             case _:
                 self.free += 1
-        if verdict in (Verdict.TRANSIENT, Verdict.FAILED) and self.first_failed_at is None:
-            self.first_failed_at = at
+        if verdict in (Verdict.TRANSIENT, Verdict.FAILED):
+            self.first_failed_at = self.trouble_since(at)
+            self.last_failed_at = at
         self.due_at = at if due_at is None else due_at
 
 
@@ -251,8 +262,7 @@ def resolve_retry(outcome: EntryOutcome, history: EntryHistory, now: float, back
     match outcome.verdict:
         case Verdict.TRANSIENT:
             attempts = history.attempts + 1
-            first = now if history.first_failed_at is None else history.first_failed_at
-            if attempts >= backoff.max_attempts and now - first >= DEAD_AFTER_S:
+            if attempts >= backoff.max_attempts and now - history.trouble_since(now) >= DEAD_AFTER_S:
                 return EntryOutcome(Verdict.DEAD, outcome.status, outcome.reason)
             due_at = now + backoff.transient_s(attempts)
         case Verdict.FAILED:
@@ -264,7 +274,6 @@ def resolve_retry(outcome: EntryOutcome, history: EntryHistory, now: float, back
         case (
             Verdict.SPLIT
             | Verdict.DAY_SPENT
-            | Verdict.LIMIT_EXCEEDED
             | Verdict.CLOCK_SKEWED
             | Verdict.CREDENTIALS_REFUSED
             | Verdict.CAMPAIGN_AT_FAULT

@@ -69,7 +69,7 @@ class SentWindow:
             self.add(recipients, at)
 
     def add(self, recipients: int, at: float) -> None:
-        """So many more; negative takes back. Time does not run backwards here."""
+        """So many more. Time does not run backwards here."""
         slot = int(at / self._slot_s)
         if self._slots and slot <= self._slots[-1][0]:
             last, count = self._slots[-1]
@@ -83,6 +83,17 @@ class SentWindow:
         oldest = int((now - self._window_s) / self._slot_s)
         while self._slots and self._slots[0][0] < oldest:
             self.total -= self._slots.popleft()[1]
+
+    def take_back(self, recipients: int) -> None:
+        """So many of the latest were not accepted after all."""
+        for place in range(len(self._slots) - 1, -1, -1):
+            slot, count = self._slots[place]
+            taken = min(count, recipients)
+            self._slots[place] = (slot, count - taken)
+            self.total -= taken
+            recipients -= taken
+            if not recipients:
+                return
 
     def frees_at(self, recipients: int) -> float | None:
         """When so many will have left the window, if nothing is added; None if it never holds so many."""
@@ -119,6 +130,8 @@ class QuotaPacer:
         self._account: AccountStatus | None = None
         self._read_at_s = 0.0
         self._own_since_read = 0
+        self._readings = 0
+        self._tried_at_s = float("-inf")
         self._foreign = 0.0
         self._factor = 1.0
         self._ceiling = 1.0
@@ -159,8 +172,8 @@ class QuotaPacer:
         """A second's worth, 1 to 50."""
         return max(1, min(MAX_BATCH_RECIPIENTS, int(self.rate_per_s)))
 
-    async def acquire(self, recipients: int) -> None:
-        """Wait until so many recipients may be sent, then count them as sent.
+    async def acquire(self, recipients: int) -> int:
+        """Wait until so many recipients may be sent, then count them as sent; returns a ticket for `give_back`.
 
         Raises:
             HaltedError: the account may not send.
@@ -179,14 +192,15 @@ class QuotaPacer:
                 left -= piece
             self._window.add(recipients, self._now())
             self._own_since_read += recipients
+            return self._readings
 
-    def give_back(self, recipients: int) -> None:
+    def give_back(self, recipients: int, ticket: int) -> None:
         """So many of those acquired were not accepted: they do not count against the day.
 
         The second is spent all the same.
         """
-        if recipients:
-            self._window.add(-recipients, self._now())
+        self._window.take_back(recipients)
+        if ticket == self._readings:
             self._own_since_read -= recipients
 
     def throttled(self, sent_at_s: float) -> None:
@@ -205,29 +219,20 @@ class QuotaPacer:
         """Believe SES: send nothing until GetAccount has been read again and shows room."""
         self._told_spent = True
 
-    async def is_day_spent(self) -> bool:
-        """Ask GetAccount whether the 24-hour quota is used up; with no answer, no."""
-        with suppress(AccountError):
-            await self.refresh()
-        account = self._account
-        return (
-            account is not None
-            and account.max_24_hour_send is not None
-            and max(account.sent_last_24_hours, float(self._window.total)) >= account.max_24_hour_send
-        )
-
     async def refresh(self) -> None:
         """Read GetAccount now, at most once a second. Raises AccountError."""
         async with self._reading:
             loop = asyncio.get_running_loop()
-            if self._account is not None and loop.time() - self._read_at_s < 1.0:
+            if loop.time() - self._tried_at_s < 1.0:
                 return
+            self._tried_at_s = loop.time()
             counted = self._own_since_read
             before = self.rate_per_s if self._account is not None else None
             account = await self._read_account()
             self._account = account
             self._read_at_s = loop.time()
             self._own_since_read -= counted
+            self._readings += 1
             self._told_spent = False
             self._window.expire(self._now())
             self._foreign = max(0.0, account.sent_last_24_hours - self._window.total)
@@ -261,6 +266,8 @@ class QuotaPacer:
             assert account is not None, "the pacer is not entered"
             if not account.sending_enabled or account.enforcement_status == "SHUTDOWN":
                 raise HaltedError(_not_allowed(account))
+            if account.max_24_hour_send is not None and self._settings.daily_reserve >= account.max_24_hour_send:
+                raise HaltedError(_all_reserved(self._settings.daily_reserve, account.max_24_hour_send))
             reason, wait_s = self._hindrance(recipients)
             if reason != self._waiting:
                 self._waiting = reason
@@ -342,6 +349,14 @@ async def _drained(burst: float, rate_per_s: float) -> AsyncLimiter:
     limiter = AsyncLimiter(burst, burst / rate_per_s)
     await limiter.acquire(burst)
     return limiter
+
+
+def _all_reserved(reserve: int, limit: float) -> Halt:
+    return Halt(
+        f"pacing.daily_reserve keeps {reserve:,} recipients a day for others, and the account may send {limit:,.0f}",
+        "Lower pacing.daily_reserve; then send again.",
+        HaltScope.ACCOUNT,
+    )
 
 
 def _not_allowed(account: AccountStatus) -> Halt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+from collections.abc import Callable
 
 EPOCH = 1_800_000_000.0
 MOMENT_S = 1e-6
@@ -39,26 +40,29 @@ class ScaledLoop(asyncio.SelectorEventLoop):
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Waits a moment of real time for sockets and threads; then says how long nobody had anything to do."""
+    """Does not wait for timers: it says how long nobody had anything to do."""
 
-    def __init__(self, patience_s: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._patience_s = patience_s
         self.skipped_s = 0.0
+        self.busy: Callable[[], bool] = lambda: False
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            return super().select(None)
-        ready = super().select(min(timeout, self._patience_s))
+        if timeout is None or (timeout > 0 and self.busy()):
+            return super().select(timeout)
+        ready = super().select(0)
         self.skipped_s += MOMENT_S if ready else max(timeout, MOMENT_S)
         return ready
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """Jumps to the next timer whenever nothing else is going on; time stands still while something is."""
+    """Jumps to the next timer whenever nothing else is going on.
 
-    def __init__(self, patience_s: float = 0.0) -> None:
-        self._jumping = _JumpingSelector(patience_s)
+    While `busy` (set by the test) says that a thread is at work for somebody, time stands still.
+    """
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
 
     def time(self) -> float:
@@ -67,3 +71,6 @@ class JumpingLoop(asyncio.SelectorEventLoop):
     def now(self) -> float:
         """The wall clock that goes with it, in epoch seconds."""
         return EPOCH + self.time()
+
+    def stand_still_while(self, busy: Callable[[], bool]) -> None:
+        self._jumping.busy = busy

@@ -76,15 +76,22 @@ class Desk:
     url: str
     name: str = "launch"
 
-    def plan(self, addresses: Sequence[str], *, dedupe: bool = False, body: str = CAMPAIGN) -> Campaign:
+    def plan(
+        self,
+        addresses: Sequence[str],
+        *,
+        dedupe: bool = False,
+        body: str = CAMPAIGN,
+        settings: Settings | None = None,
+    ) -> Campaign:
         write_list(self.folder / "list.csv", addresses)
-        return self.plan_file(body, dedupe=dedupe)
+        return self.plan_file(body, dedupe=dedupe, settings=settings)
 
-    def plan_file(self, body: str, *, dedupe: bool = False) -> Campaign:
+    def plan_file(self, body: str, *, dedupe: bool = False, settings: Settings | None = None) -> Campaign:
         """With the list that lies there already."""
         path = self.folder / "campaign.toml"
         path.write_text(body.format(name=self.name, dedupe=str(dedupe).lower()), "utf-8")
-        return worker.plan(load_campaign(path), settings_for(self.url), self.store()).campaign
+        return worker.plan(load_campaign(path), settings or settings_for(self.url), self.store()).campaign
 
     def store(self, now: Callable[[], float] | None = None) -> Store:
         folder = self.folder / ".bulksend"

@@ -117,10 +117,11 @@ class OpenGate:
     def __init__(self, batch_recipients: int = 5) -> None:
         self.batch_recipients = batch_recipients
 
-    async def acquire(self, recipients: int) -> None:
+    async def acquire(self, recipients: int) -> int:
         await asyncio.sleep(0.001 * recipients)
+        return 0
 
-    def give_back(self, recipients: int) -> None:
+    def give_back(self, recipients: int, ticket: int) -> None:
         pass
 
     def throttled(self, sent_at_s: float) -> None:
@@ -128,9 +129,6 @@ class OpenGate:
 
     def day_spent(self) -> None:
         pass
-
-    async def is_day_spent(self) -> bool:
-        return False
 
 
 class ListInMemory:

@@ -5,6 +5,7 @@ Importing this room imports pydantic, which is slow: command-line code imports i
 
 from __future__ import annotations
 
+from bulksend.config.attachments import AttachedFile, Attachment, read_attachments
 from bulksend.config.campaign import (
     CampaignFile,
     Content,
@@ -26,8 +27,11 @@ from bulksend.config.settings import (
     TransportSettings,
     load_settings,
 )
+from bulksend.config.template import TemplateFile, load_template, template_toml
 
 __all__ = [
+    "AttachedFile",
+    "Attachment",
     "AwsSettings",
     "CampaignFile",
     "Content",
@@ -41,8 +45,12 @@ __all__ = [
     "Recipients",
     "Sender",
     "Settings",
+    "TemplateFile",
     "TransportSettings",
     "frozen_keys",
     "load_campaign",
     "load_settings",
+    "load_template",
+    "read_attachments",
+    "template_toml",
 ]

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-import re
-from collections.abc import Iterator, Mapping
-from email.utils import formataddr
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
+from bulksend.config.attachments import AttachedFile, Attachment, read_attachments
+from bulksend.config.fields import (
+    MAX_HEADERS,
+    Arn,
+    BareAddress,
+    ColumnName,
+    Delimiter,
+    Encoding,
+    EndpointId,
+    Headers,
+    Mailbox,
+    Resource,
+    RowHeaders,
+    RowTags,
+    Tags,
+    as_json,
+    campaign_name,
+    json_table,
+    list_beside,
+)
 from bulksend.config.source import Fault, Table, check, config_error, put, read_toml
 
 __all__ = [
@@ -31,161 +46,8 @@ __all__ = [
 InDoubtPolicy = Literal["hold", "resend"]
 """In doubt, entries wait for proof or a person, or are sent again after 31 minutes at the soonest."""
 
-_MAX_ADDRESS_CHARACTERS = 320
 _MAX_INLINE_BYTES = 1024 * 1024
-_MAX_DATA_CHARACTERS = 262_144
-_MAX_HEADERS = 15
 _SHORT_CHARACTERS = 100
-_FORBIDDEN_HEADERS = frozenset(
-    {
-        "bcc",
-        "cc",
-        "content-disposition",
-        "content-type",
-        "date",
-        "from",
-        "message-id",
-        "mime-version",
-        "reply-to",
-        "return-path",
-        "subject",
-        "to",
-    }
-)
-"""API reference, MessageHeader: names that SES writes itself."""
-
-
-def _mailbox(text: str) -> str:
-    """An address, or a name with one, in the form that goes into a header: domain in Punycode, name by RFC 2047."""
-    if any(ord(character) < ord(" ") or character == "\x7f" for character in text):
-        raise ValueError("must not hold line breaks or other control characters")
-    named = re.fullmatch(r"\s*(?P<name>[^<>]*?)\s*<(?P<address>[^<>]+)>\s*", text)
-    name, address = (named["name"], named["address"]) if named else ("", text)
-    if quoted := re.fullmatch(r'"((?:[^"\\]|\\.)*)"', name):
-        name = re.sub(r"\\(.)", r"\1", quoted[1])
-    try:
-        # The test environment allows the reserved domain .test; example.com and its kin are allowed anyway.
-        found = validate_email(
-            address, check_deliverability=False, allow_smtputf8=False, allow_quoted_local=True, test_environment=True
-        )
-    except EmailNotValidError as error:
-        raise ValueError(f"must be an address, or 'Name <address>', not {text[:100]!r}: {error}") from error
-    if found.ascii_email is None or len(found.ascii_email) > _MAX_ADDRESS_CHARACTERS:
-        raise ValueError(f"must be an address of at most {_MAX_ADDRESS_CHARACTERS} characters")
-    return formataddr((name, found.ascii_email))
-
-
-def _bare_address(text: str) -> str:
-    address = _mailbox(text)
-    if "<" in address:
-        raise ValueError("must be an address alone, without a name")
-    return address
-
-
-def _arn(text: str) -> str:
-    if not re.fullmatch(r"arn:[!-~]{1,2000}", text):
-        raise ValueError("must be an ARN, such as 'arn:aws:ses:eu-west-1:123456789012:identity/example.com'")
-    return text
-
-
-def _resource(text: str) -> str:
-    # API reference, CreateConfigurationSet and CreateTenant: up to 64 letters, digits, hyphens and underscores.
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
-        raise ValueError("must be 1 to 64 of the characters A-Z a-z 0-9 _ -")
-    return text
-
-
-def _campaign_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text):
-        raise ValueError("must be 1 to 64 of the characters A-Z a-z 0-9 . _ -")
-    return text
-
-
-def _header_name(text: str) -> str:
-    # API reference, MessageHeader.
-    if not re.fullmatch(r"[!-9;-@A-~]{1,126}", text):
-        raise ValueError("is not a header's name: 1 to 126 printable ASCII characters, no colon")
-    if text.lower() in _FORBIDDEN_HEADERS:
-        raise ValueError("is a header that SES writes itself and does not take from a campaign")
-    return text
-
-
-def _header_value(text: str) -> str:
-    # API reference, MessageHeader.
-    if not re.fullmatch(r"[ -~]{1,870}", text):
-        raise ValueError("must be 1 to 870 printable ASCII characters")
-    return text
-
-
-def _tag_name(text: str) -> str:
-    # API reference, MessageTag.
-    if text.lower().startswith(("bulksend-", "ses:")):
-        raise ValueError("is a tag that bulksend or SES sets: no name starts with bulksend- or ses:")
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", text):
-        raise ValueError("is not a tag's name: 1 to 256 of the characters A-Z a-z 0-9 _ -")
-    return text
-
-
-def _tag_value(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", text):
-        raise ValueError("must be 1 to 256 of the characters A-Z a-z 0-9 _ -")
-    return text
-
-
-def _tag_text(text: str) -> str:
-    if not re.fullmatch(r"(?:[^{}]|\{[^{}]+\})+", text):
-        raise ValueError("must be text in which each column stands in braces, such as '{segment}'")
-    return text
-
-
-def _json_table(table: object) -> object:
-    """A TOML table that JSON can hold as well, every offending key named."""
-    if not isinstance(table, dict):
-        return table  # the model says that it has to be a table
-    faults = list(_beyond_json(table, ""))
-    if faults:
-        raise ValueError(f"holds what JSON cannot: {'; '.join(faults)}")
-    if len(_json(table)) > _MAX_DATA_CHARACTERS:
-        raise ValueError(f"must have at most {_MAX_DATA_CHARACTERS} characters as JSON")
-    return table
-
-
-def _beyond_json(value: object, key: str) -> Iterator[str]:
-    match value:
-        case None | bool() | str():
-            pass
-        case int():
-            if not -(2**63) <= value < 2**64:
-                yield f"{key} has more than 64 bits"
-        case float():
-            if not math.isfinite(value):
-                yield f"{key} is not a finite number"
-        case dict():
-            for name, below in value.items():
-                yield from _beyond_json(below, f"{key}.{name}".removeprefix("."))
-        case list():
-            for place, below in enumerate(value, start=1):
-                yield from _beyond_json(below, f"{key}[{place}]")
-        case _:
-            yield f"{key} is a {type(value).__name__}; write it as text in quotes"
-
-
-def _file(value: object, info: ValidationInfo) -> object:
-    if not isinstance(value, str):
-        return value  # a path from the command line, or something that the model refuses
-    if not value or "\0" in value:
-        raise ValueError("must be the path of a file")
-    return Path((info.context or {}).get("folder", Path()), value).absolute()
-
-
-Mailbox = Annotated[str, AfterValidator(_mailbox)]
-BareAddress = Annotated[str, AfterValidator(_bare_address)]
-Arn = Annotated[str, AfterValidator(_arn)]
-Resource = Annotated[str, AfterValidator(_resource)]
-Headers = dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header_value)]]
-Tags = dict[Annotated[str, AfterValidator(_tag_name)], Annotated[str, AfterValidator(_tag_value)]]
-RowTags = dict[Annotated[str, AfterValidator(_tag_name)], Annotated[str, AfterValidator(_tag_text)]]
-ColumnName = Annotated[str, Field(min_length=1)]
 
 
 class Sender(Table):
@@ -200,6 +62,8 @@ class Sender(Table):
     """Where bounces and complaints are mailed to."""
     feedback_identity_arn: Arn | None = None
     tenant: Resource | None = None
+    endpoint_id: EndpointId | None = None
+    """A multi-region endpoint; signing for it needs awscrt, the extra `multiregion`."""
 
 
 class InlineTemplate(Table):
@@ -224,23 +88,38 @@ class Content(Table):
     template: Annotated[str, Field(min_length=1)] | None = None
     template_arn: Arn | None = None
     inline: InlineTemplate | None = None
-    default_data: Annotated[dict[str, Any], BeforeValidator(_json_table)] = Field(default_factory=dict)
+    default_data: Annotated[dict[str, Any], BeforeValidator(json_table)] = Field(default_factory=dict)
     """Values for the template where a row has none."""
-    headers: Headers = Field(default_factory=dict, max_length=_MAX_HEADERS)
+    headers: Headers = Field(default_factory=dict, max_length=MAX_HEADERS)
     tags: Tags = Field(default_factory=dict)
+    attachments: tuple[Attachment, ...] = Field(default=(), strict=False)
 
 
 class Recipients(Table):
     """[recipients]: the list, and which of its columns are what."""
 
-    path: Annotated[Path, BeforeValidator(_file)]
-    """The list, absolute. In the file it is relative to the file's folder."""
+    path: Annotated[Path | str, BeforeValidator(list_beside)]
+    """The list, or a folder of Parquet files, absolute; in the file it is relative to the file's folder. Text is the
+    URL of one in S3.
+    """
+    delimiter: Delimiter | None = None
+    """What separates the fields of a CSV file; None is found out from the list."""
+    encoding: Encoding | None = None
+    """The encoding of a CSV file; None is UTF-8."""
     address: ColumnName = "email"
     """The column with the address."""
+    display_name: ColumnName | None = None
+    """The column with the name that stands before the address."""
+    cc: ColumnName | None = None
+    """The column with Cc addresses."""
+    bcc: ColumnName | None = None
+    """The column with Bcc addresses."""
     data: Annotated[tuple[ColumnName, ...], Field(strict=False)] | None = None
     """The columns that the template gets; None is every other column."""
     tags: RowTags = Field(default_factory=dict)
     """Tags of each mail: name to text with columns in braces."""
+    headers: RowHeaders = Field(default_factory=dict, max_length=MAX_HEADERS)
+    """Headers of each mail, in this order: name to text with columns in braces."""
     dedupe: bool = True
 
 
@@ -254,7 +133,7 @@ class Policy(Table):
 class CampaignFile(Table):
     """A campaign file, validated. Made by load_campaign."""
 
-    name: Annotated[str, AfterValidator(_campaign_name)]
+    name: Annotated[str, AfterValidator(campaign_name)]
     sender: Sender
     content: Content
     recipients: Recipients
@@ -280,7 +159,8 @@ def load_campaign(path: Path, overrides: Mapping[str, object] | None = None) -> 
     for key, value in (overrides or {}).items():
         if value is not None:
             flags.add(key)
-            put(tables, key, Path(str(value)).absolute() if key == "recipients.path" else value)
+            is_path = key == "recipients.path" and "://" not in str(value)
+            put(tables, key, Path(str(value)).absolute() if is_path else value)
     for section in ("sender", "content", "recipients"):
         tables.setdefault(section, {})
 
@@ -296,16 +176,36 @@ def load_campaign(path: Path, overrides: Mapping[str, object] | None = None) -> 
     return campaign
 
 
-def frozen_keys(campaign: CampaignFile) -> dict[str, str]:
+def frozen_keys(campaign: CampaignFile, attached: Sequence[AttachedFile] | None = None) -> dict[str, str]:
     """Every key that is bound when the campaign is planned, with its value as JSON; keys that are not set are left out.
 
     Left out as well: name, recipients.path (the list itself has a digest) and policy, which may change. Values of more
-    than 100 characters are given as their SHA-256.
+    than 100 characters are given as their SHA-256. An attachment is bound by its bytes (`content.attachments.1.sha256`)
+    and its attributes, not by its path; `attached` are the attachments where they have been read already.
+
+    Raises:
+        ConfigError: attachments cannot be read.
     """
+    if attached is None:
+        attached = read_attachments(campaign.content.attachments, campaign.path)
     tables = campaign.model_dump(
-        mode="json", by_alias=True, exclude={"name": True, "policy": True, "recipients": {"path"}}
+        mode="json",
+        by_alias=True,
+        exclude={"name": True, "policy": True, "content": {"attachments"}, "recipients": {"path"}},
     )
-    return {key: _short(_json(value)) for key, value in _leaves(tables, "") if value is not None}
+    tables["content"]["attachments"] = {
+        str(place): {
+            "sha256": file.sha256,
+            "file_name": file.file_name,
+            "content_type": file.content_type,
+            "content_id": file.content_id,
+            "disposition": file.disposition,
+            "description": file.description,
+            "transfer_encoding": file.transfer_encoding,
+        }
+        for place, file in enumerate(attached, start=1)
+    }
+    return {key: _short(as_json(value)) for key, value in _leaves(tables, "") if value is not None}
 
 
 def _content_faults(content: object, source: str) -> Iterator[Fault]:
@@ -324,10 +224,6 @@ def _leaves(value: object, key: str) -> Iterator[tuple[str, object]]:
             yield from _leaves(below, f"{key}.{name}".removeprefix("."))
     else:
         yield key, value
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _short(text: str) -> str:

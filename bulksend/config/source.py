@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def put(tables: dict[str, Any], key: str, value: object) -> None:
 
 
 def dotted_keys(model: type[BaseModel]) -> Iterator[str]:
-    """Every key of a model and of the tables in it, as people write them: `aws`, `aws.region`, ..."""
+    """Every key of a model and of the tables in it, lists of tables too, as people write them: `aws`, `aws.region`."""
     for name, field in model.model_fields.items():
         key = field.alias or name
         yield key
@@ -128,7 +129,7 @@ def check(
 
 
 def _table_of(annotation: object) -> type[BaseModel] | None:
-    """The model in `Table` or `Table | None`."""
+    """The model in `Table`, `Table | None` or `tuple[Table, ...]`."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate
@@ -148,9 +149,11 @@ def _dotted(loc: tuple[int | str, ...]) -> str:
 def _unknown(model: type[BaseModel], key: str) -> str:
     """What to say of a key that the model does not have: the nearest one beside it, or of that name anywhere."""
     known = list(dotted_keys(model))
-    table, _, word = key.rpartition(".")
+    table, _, word = re.sub(r"\[\d+\]", "", key).rpartition(".")
     beside = [other for other in known if other.rpartition(".")[0] == table]
-    by_word = {other.rpartition(".")[2]: other for other in reversed(known)}
+    by_word: dict[str, str] = {}
+    for other in sorted(known, key=lambda key: key.count(".")):
+        by_word.setdefault(other.rpartition(".")[2], other)
     by_word_beside = {other.rpartition(".")[2]: other for other in beside}
     meant = by_word.get(word) or by_word_beside.get(nearest(word, by_word_beside) or "")
     meant = meant or by_word.get(nearest(word, by_word) or "")
@@ -179,6 +182,7 @@ _SAID = {
     "less_than_equal": "must be at most {le:g}, not {value}",
     "too_long": "must hold at most {max_length}",
     "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
     "literal_error": "must be {expected}, not {value}",
 }
 """What to say of a fault, by the type that the validation gives it."""

@@ -18,6 +18,8 @@ __all__ = ["Backlog", "OpenChunk"]
 
 RETRY_GRID_S = 1.0
 """Due times are rounded up to this, so that retries share requests."""
+MAX_RESENDS = 1
+"""How often a campaign's policy sends an in-doubt entry again: each time may be a copy."""
 PARK_AFTER_S = 60.0
 """A chunk with nothing to do for so long is given back."""
 MAX_OPEN_BYTES = 48 * 1024 * 1024
@@ -54,7 +56,9 @@ class OpenChunk:
                     self.doubt(i, last.attempt_id, last.sent_at + resend_after_s)
 
     def doubt(self, index: int, attempt_id: int, resend_at: float) -> None:
-        """Let an in-doubt entry wait until it may be sent again."""
+        """Let an in-doubt entry wait until it may be sent again; the second time, it waits for a person."""
+        if self.ledger.doubts.get(index, 0) > MAX_RESENDS:
+            return
         heapq.heappush(self.doubts, (resend_at, index, attempt_id))
 
     def retry(self, index: int, due_at: float, now: float) -> None:
@@ -103,6 +107,11 @@ class Backlog:
             return None
         ready = sum(c.untried for c in self._open.values())
         return self._unopened[0] if ready < enough_entries else None
+
+    def alone(self, opened: OpenChunk, index: int) -> None:
+        """Send an entry in a request of its own: what made it doubtful must not touch its neighbours."""
+        self._batches += 1
+        opened.splits.append(([index], self._batches))
 
     def add(self, chunk: Chunk, ledger: Ledger, now: float) -> OpenChunk:
         """Take up a chunk that has been read."""
@@ -162,7 +171,7 @@ class Backlog:
                 if taken is None:
                     continue
                 indices, recipients, origin = taken
-                if kind is BatchKind.FIRST:
+                if kind is not BatchKind.SPLIT:
                     self._batches += 1
                     origin = self._batches
                 c.in_flight += 1

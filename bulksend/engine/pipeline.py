@@ -12,22 +12,22 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from bulksend.engine.backlog import Backlog
 from bulksend.engine.circuit import Circuit
 from bulksend.engine.flight import FlightSize
+from bulksend.engine.heed import Heed
 from bulksend.engine.ports import Journal, Observer, Pacer, Source, Transport
 from bulksend.engine.remedies import (
-    account_halt,
-    campaign_halt,
-    clock_halt,
-    credentials_halt,
     doubtful_probes_halt,
     streak_halt,
+    without_addresses,
 )
 from bulksend.engine.streak import RefusalStreak
 from bulksend.errors import BulksendError, HaltedError, JournalError
 from bulksend.facts import (
+    Audience,
     BatchAnswered,
     BatchSent,
     CampaignHalted,
@@ -50,7 +50,6 @@ from bulksend.model import (
     Intent,
     NotSent,
     Policy,
-    Refused,
     Settlement,
     SettlementVerdict,
     Verdict,
@@ -61,9 +60,12 @@ __all__ = ["Engine"]
 
 RESEND_AFTER_S = 31 * 60.0
 """A signature is good for 15 minutes either side of its date; after this none of ours can still be."""
-MAX_SKEWED_ANSWERS = 3
 ENOUGH_BATCHES = 2
-SETTLE_TRIES = 30
+MAX_REOPENED = 1000
+"""Times that others' decisions may open a finished chunk again in one run; more would be a loop."""
+WATCH_EVERY_S = 0.5
+STOPPED = (CampaignState.PAUSED, CampaignState.CANCELLED)
+SETTLE_TRIES = 10
 SETTLE_AGAIN_S = 1.0
 
 
@@ -94,7 +96,7 @@ class Engine:
         self._journal = journal
         self._transport = transport
         self._pacer = pacer
-        self._observers = observers
+        self._audience = Audience(observers)
         self._now = now
         self._resend_after_s = RESEND_AFTER_S if policy.resend_in_doubt else None
         self._backoff = Backoff(policy.max_attempts, uniform)
@@ -108,9 +110,8 @@ class Engine:
         self._conductor: asyncio.Task[None] | None = None
         self._end: CampaignState | None = None
         self._failure: BaseException | None = None
-        self._accepted_generation = -1
-        self._renewed_generation = -1
-        self._skewed_answers = 0
+        self._heed = Heed(transport, pacer)
+        self._reopened: Counter[int] = Counter()
         self.halt: Halt | None = None
 
     async def run(self) -> CampaignState:
@@ -120,7 +121,22 @@ class Engine:
             JournalError: the journal failed; unanswered requests will be in doubt.
             SnapshotError: the snapshot is missing or damaged.
         """
-        await self._journal.set_state(self._campaign_id, CampaignState.SENDING)
+        if not await self._journal.set_state(self._campaign_id, CampaignState.SENDING):
+            return CampaignState.CANCELLED
+        watcher = asyncio.create_task(self._watch(), name="watcher")
+        try:
+            while True:
+                await self._conduct_to_the_end()
+                end = self._end or CampaignState.FINISHED
+                if end is CampaignState.CANCELLED or await self._journal.set_state(self._campaign_id, end, self.halt):
+                    return end
+                if end is not CampaignState.FINISHED:
+                    return CampaignState.CANCELLED
+        finally:
+            watcher.cancel()
+
+    async def _conduct_to_the_end(self) -> None:
+        """Until nothing is left or something stops it, and every answer is recorded."""
         self._conductor = asyncio.create_task(self._conduct(), name="conductor")
         if self._end is not None:
             self._conductor.cancel()
@@ -131,16 +147,19 @@ class Engine:
                 raise
         except HaltedError as error:
             self._stop(error.halt)
-        except BulksendError as error:
-            self._failure = error
+        except Exception as error:  # noqa: BLE001  raised again below, once the answers in flight are recorded
+            self._failure = self._failure or error
         while self._flights:
             await asyncio.wait(self._flights)
         if self._failure is not None:
+            await self._leave_halted(self._failure)
             raise self._failure
-        end = self._end or CampaignState.FINISHED
-        if end is not CampaignState.CANCELLED:
-            await self._journal.set_state(self._campaign_id, end, self.halt)
-        return end
+
+    async def _leave_halted(self, failure: BaseException) -> None:
+        """A campaign that nobody sends is not left as being sent, if that can still be written."""
+        halt = Halt(str(failure), failure.hint if isinstance(failure, BulksendError) else "See the message above.")
+        with suppress(BulksendError):
+            await self._journal.set_state(self._campaign_id, CampaignState.HALTED, halt)
 
     def drain(self) -> None:
         """Make no new intents; wait for the answers in flight; then `run` returns PAUSED."""
@@ -151,6 +170,15 @@ class Engine:
         self.drain()
         for sending in self._sending:
             sending.cancel()
+
+    async def _watch(self) -> None:
+        """Somebody else may pause or cancel the campaign while nothing is being intended."""
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            with suppress(JournalError):
+                state = await self._journal.campaign_state(self._campaign_id)
+                if state in STOPPED:
+                    self._finish(state)
 
     # The conductor ----------------------------------------------------------------------------------------------------
 
@@ -191,15 +219,15 @@ class Engine:
         loop = asyncio.get_running_loop()
         asked_s = loop.time()
         try:
-            await self._pacer.acquire(batch.recipients)
+            ticket = await self._pacer.acquire(batch.recipients)
         except BaseException:
             self._backlog.put_back(batch)
             raise
         if self._circuit.is_open and not probing:
-            self._pacer.give_back(batch.recipients)
+            self._pacer.give_back(batch.recipients, ticket)
             self._backlog.put_back(batch)
             return
-        flight = asyncio.create_task(self._fly(batch, loop.time() - asked_s))
+        flight = asyncio.create_task(self._fly(batch, ticket, loop.time() - asked_s))
         self._flights.add(flight)
         flight.add_done_callback(self._land_flight)
 
@@ -228,6 +256,9 @@ class Engine:
             closed = await self._journal.close_chunk(self._campaign_id, number)
             self._backlog.drop(number)
             if not closed:
+                self._reopened[number] += 1
+                if self._reopened[number] > MAX_REOPENED:
+                    raise JournalError(f"chunk {number} does not come to an end: its attempts do not agree")
                 self._backlog.reopen(number)
 
     async def _resend_due_doubts(self) -> None:
@@ -239,12 +270,12 @@ class Engine:
             opened = self._backlog[number]
             for settlement in await self._journal.decide(self._campaign_id, number, wanted):
                 if opened.ledger.settle(settlement):
-                    opened.retry(settlement.index, now, now)
+                    self._backlog.alone(opened, settlement.index)
             self._tell(EntriesReturned(Verdict.IN_DOUBT, len(due)))
 
     # A flight ---------------------------------------------------------------------------------------------------------
 
-    async def _fly(self, batch: Batch, pacer_wait_s: float) -> None:
+    async def _fly(self, batch: Batch, ticket: int, pacer_wait_s: float) -> None:
         loop = asyncio.get_running_loop()
         opened = self._backlog[batch.chunk.number]
         asked_s = loop.time()
@@ -254,15 +285,15 @@ class Engine:
             intent = await self._journal.intend(batch)
         except BulksendError:
             opened.ledger.unintend(batch.indices)
-            self._pacer.give_back(batch.recipients)
+            self._pacer.give_back(batch.recipients, ticket)
             raise
         if intent is None:
-            await self._nothing_may_go(batch)
+            await self._nothing_may_go(batch, ticket)
             return
         if len(intent.batch.indices) < len(batch.indices):
             for i in set(batch.indices).difference(intent.batch.indices):
                 opened.ledger.states[i] = EntryState.ACCEPTED
-            self._pacer.give_back(batch.recipients - intent.batch.recipients)
+            self._pacer.give_back(batch.recipients - intent.batch.recipients, ticket)
             batch = intent.batch
         sent_s = loop.time()
         self._tell(BatchSent(batch.kind, len(batch.indices), batch.recipients, pacer_wait_s, sent_s - asked_s))
@@ -272,7 +303,7 @@ class Engine:
             answer = NotSent("sending was stopped before the request left")
         answered_s = loop.time()
         self._flight_size.note(answered_s - asked_s)
-        await self._land(intent, answer, sent_s, answered_s)
+        await self._land(intent, answer, ticket, sent_s, answered_s)
 
     async def _send(self, batch: Batch) -> Answer:
         sending = asyncio.create_task(self._transport.send(batch.payload()))
@@ -284,24 +315,21 @@ class Engine:
         finally:
             self._sending.discard(sending)
 
-    async def _nothing_may_go(self, batch: Batch) -> None:
-        self._pacer.give_back(batch.recipients)
+    async def _nothing_may_go(self, batch: Batch, ticket: int) -> None:
+        self._pacer.give_back(batch.recipients, ticket)
         opened = self._backlog[batch.chunk.number]
         opened.ledger.unintend(batch.indices)
         state = await self._journal.campaign_state(self._campaign_id)
-        if state in (CampaignState.PAUSED, CampaignState.CANCELLED):
+        if state in STOPPED:
             self._finish(state)
             return
         for i in batch.indices:
             opened.ledger.states[i] = EntryState.ACCEPTED
         opened.in_flight -= 1
 
-    async def _land(self, intent: Intent, answer: Answer, sent_s: float, answered_s: float) -> None:
+    async def _land(self, intent: Intent, answer: Answer, ticket: int, sent_s: float, answered_s: float) -> None:
         batch = intent.batch
         verdict, outcomes = classify_request(answer, len(batch.indices))
-        if verdict is Verdict.LIMIT_EXCEEDED:
-            verdict = Verdict.DAY_SPENT if await self._pacer.is_day_spent() else Verdict.TRANSIENT
-            outcomes = [EntryOutcome(verdict, o.status, o.reason) for o in outcomes]
         if verdict is Verdict.SPLIT and len(batch.indices) == 1:
             outcomes = [EntryOutcome(Verdict.DEAD, outcomes[0].status, outcomes[0].reason)]
         if isinstance(answer, Answered):
@@ -311,15 +339,19 @@ class Engine:
         verdicts = [o.verdict for o in outcomes]
         outcomes = self._judge(intent, outcomes)
         await self._settle(intent, outcomes)
-        self._book(intent, verdict, outcomes)
+        self._pacer.give_back(self._book(intent, verdict, outcomes), ticket)
         counts = Counter((o.verdict, o.status) for o in outcomes)
         self._tell(BatchAnswered(verdict, batch.recipients, answered_s - sent_s, counts))
         if self._circuit.note(verdicts, answered_s, probe=batch.kind is BatchKind.PROBE):
-            why = f"{outcomes[0].status} {outcomes[0].reason}".strip()
+            why = without_addresses(f"{outcomes[0].status} {outcomes[0].reason}".strip())
             self._tell(CircuitChanged(self._circuit.is_open, self._circuit.probe_at - answered_s, why))
         if self._circuit.hopeless:
             self._stop(doubtful_probes_halt())
-        await self._heed(answer, verdicts, outcomes, sent_s)
+        halt = await self._heed.answer(answer, verdicts, outcomes, sent_s)
+        if halt is not None:
+            self._stop(halt)
+        if self._streak.tripped and self._streak.entries:
+            await self._halt_for_streak()
 
     async def _settle(self, intent: Intent, outcomes: list[EntryOutcome]) -> None:
         """Record the answer; while the journal cannot, send nothing more, and try again: the answer comes only once."""
@@ -344,7 +376,7 @@ class Engine:
                     self._streak.note(intent.attempt_id, batch, index, outcome)
                 judged.append(outcome)
                 continue
-            if self._streak.blames_campaign(outcome, batch):
+            if self._streak.blames_campaign(outcome):
                 innocent = EntryOutcome(Verdict.CAMPAIGN_AT_FAULT, outcome.status, outcome.reason, due_at=now)
                 judged.append(innocent)
                 continue
@@ -352,15 +384,15 @@ class Engine:
             judged.append(resolve_retry(outcome, histories.get(index) or EntryHistory(), now, self._backoff))
         return judged
 
-    def _book(self, intent: Intent, verdict: Verdict, outcomes: list[EntryOutcome]) -> None:
-        """Move ledger and backlog along with what is now in the journal."""
+    def _book(self, intent: Intent, verdict: Verdict, outcomes: list[EntryOutcome]) -> int:
+        """Move ledger and backlog along with what is now in the journal; returns how many recipients were refused."""
         batch, now = intent.batch, self._now()
         opened = self._backlog[batch.chunk.number]
         opened.in_flight -= 1
         ledger = opened.ledger
         if all(o.verdict is Verdict.ACCEPTED for o in outcomes):
             ledger.accept_all(batch.indices)
-            return
+            return 0
         returned = 0
         for index, outcome in zip(batch.indices, outcomes, strict=True):
             ledger.record(index, LastOutcome(intent.attempt_id, intent.at, outcome), now)
@@ -380,45 +412,10 @@ class Engine:
             middle = len(batch.indices) // 2
             opened.splits.append((batch.indices[:middle], batch.origin))
             opened.splits.append((batch.indices[middle:], batch.origin))
-        self._pacer.give_back(returned)
-
-    async def _heed(self, answer: Answer, verdicts: list[Verdict], outcomes: list[EntryOutcome], sent_s: float) -> None:
-        """What the answer asks of the sender, beyond its own entries."""
-        seen = set(verdicts)
-        if Verdict.ACCEPTED in seen:
-            self._skewed_answers = 0
-            self._accepted_generation = self._renewed_generation
-        if Verdict.THROTTLED in seen:
-            self._pacer.throttled(sent_s)
-        if Verdict.DAY_SPENT in seen:
-            self._pacer.day_spent()
-        if Verdict.CLOCK_SKEWED in seen and isinstance(answer, Refused):
-            self._heed_clock(answer)
-        if Verdict.CREDENTIALS_REFUSED in seen and isinstance(answer, Refused):
-            await self._heed_credentials(answer)
-        for blame, halt in ((Verdict.ACCOUNT_AT_FAULT, account_halt), (Verdict.CAMPAIGN_AT_FAULT, campaign_halt)):
-            at_fault = next((o for o, v in zip(outcomes, verdicts, strict=True) if v is blame), None)
-            if at_fault is not None:
-                self._stop(halt(at_fault.status, at_fault.reason))
-        if self._streak.tripped and self.halt is None:
-            await self._halt_for_streak()
-
-    def _heed_clock(self, refused: Refused) -> None:
-        self._skewed_answers += 1
-        if refused.server_time is None or self._skewed_answers > MAX_SKEWED_ANSWERS:
-            self._stop(clock_halt())
-        else:
-            self._transport.set_clock(refused.server_time)
-
-    async def _heed_credentials(self, refused: Refused) -> None:
-        fruitless = refused.generation == self._renewed_generation and self._accepted_generation < refused.generation
-        if fruitless:
-            self._stop(credentials_halt(refused.code, refused.text))
-            return
-        self._renewed_generation = await self._transport.renew_credentials(refused.generation)
+        return returned
 
     async def _halt_for_streak(self) -> None:
-        entries, now = self._streak.entries, self._now()
+        entries, now = self._streak.release(), self._now()
         self._stop(streak_halt(self._streak.status, self._streak.reason, len(entries)))
         returned = 0
         for chunk in {e.chunk for e in entries}:
@@ -456,5 +453,4 @@ class Engine:
             self._conductor.cancel()
 
     def _tell(self, fact: Fact) -> None:
-        for observer in self._observers:
-            observer.observe(fact)
+        self._audience.observe(fact)

@@ -51,8 +51,8 @@ class Journal(Protocol):
         """As it is now, by whatever process."""
         ...
 
-    async def set_state(self, campaign_id: str, state: CampaignState, halt: Halt | None = None) -> None:
-        """The beginning or the end of a run."""
+    async def set_state(self, campaign_id: str, state: CampaignState, halt: Halt | None = None) -> bool:
+        """The beginning or the end of a run; False when it is not so: cancelled, or not finished yet."""
         ...
 
 
@@ -88,12 +88,12 @@ class Pacer(Protocol):
         """How many recipients a batch may have at the present pace, 1 to 50."""
         ...
 
-    async def acquire(self, recipients: int) -> None:
-        """Wait until so many may be sent. Raises HaltedError when the account may not send."""
+    async def acquire(self, recipients: int) -> int:
+        """Wait until so many may be sent; returns a ticket. Raises HaltedError when the account may not send."""
         ...
 
-    def give_back(self, recipients: int) -> None:
-        """So many of those acquired were not accepted, hence do not count against the day."""
+    def give_back(self, recipients: int, ticket: int) -> None:
+        """So many of those acquired with this ticket were not accepted, hence do not count against the day."""
         ...
 
     def throttled(self, sent_at_s: float) -> None:
@@ -102,10 +102,6 @@ class Pacer(Protocol):
 
     def day_spent(self) -> None:
         """SES says that the 24-hour quota is used up."""
-        ...
-
-    async def is_day_spent(self) -> bool:
-        """Whether GetAccount agrees that the 24-hour quota is used up."""
         ...
 
 

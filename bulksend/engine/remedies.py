@@ -5,6 +5,8 @@ Sources: API reference, SendBulkEmail (errors) and BulkEmailEntryResult (statuse
 
 from __future__ import annotations
 
+import re
+
 from bulksend.model import Halt, HaltScope
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "credentials_halt",
     "doubtful_probes_halt",
     "streak_halt",
+    "without_addresses",
 ]
 
 _CAMPAIGN_REMEDIES = (
@@ -80,5 +83,10 @@ def streak_halt(status: str, text: str, entries: int) -> Halt:
     )
 
 
+def without_addresses(text: str) -> str:
+    """SES's error texts name recipients; what goes to a terminal or a log does not."""
+    return re.sub(r"[^\s<>,;:'\"]+@[^\s<>,;:'\"]+", "[address]", text)
+
+
 def _quoted(status: str, text: str) -> str:
-    return f"{status}: {text}" if text else status
+    return without_addresses(f"{status}: {text}" if text else status)

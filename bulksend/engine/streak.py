@@ -22,7 +22,7 @@ class RefusedEntry:
 
 
 class RefusalStreak:
-    """Counts entries refused in a row for the same reason, in first-attempt batches and what they were split into.
+    """Counts entries refused in a row for the same reason, in batches and what they were split into.
 
     An acceptance ends a streak; another reason starts a new one. `tripped` names the reason once 20 entries of at
     least two batches have met it.
@@ -35,9 +35,9 @@ class RefusalStreak:
         self.entries: list[RefusedEntry] = []
         self._origins: set[int] = set()
 
-    def blames_campaign(self, outcome: EntryOutcome, batch: Batch) -> bool:
+    def blames_campaign(self, outcome: EntryOutcome) -> bool:
         """Whether this refusal is one more of those that have tripped it."""
-        return self.tripped and batch.origin > 0 and outcome.verdict is Verdict.DEAD and outcome.status == self.status
+        return self.tripped and outcome.verdict is Verdict.DEAD and outcome.status == self.status
 
     def note(self, attempt_id: int, batch: Batch, index: int, outcome: EntryOutcome) -> None:
         """Take up the verdict that SES's answer gives an entry, before any patience runs out."""
@@ -46,7 +46,7 @@ class RefusalStreak:
         if outcome.verdict is Verdict.ACCEPTED:
             self._clear()
             return
-        if outcome.verdict is not Verdict.DEAD or batch.origin == 0:
+        if outcome.verdict is not Verdict.DEAD:
             return
         if outcome.status != self.status:
             self._clear()
@@ -55,6 +55,11 @@ class RefusalStreak:
         self.entries.append(RefusedEntry(attempt_id, batch.chunk.number, index))
         self._origins.add(batch.origin)
         self.tripped = len(self.entries) >= LENGTH and len(self._origins) >= BATCHES
+
+    def release(self) -> list[RefusedEntry]:
+        """The entries that met it, once."""
+        entries, self.entries = self.entries, []
+        return entries
 
     def _clear(self) -> None:
         self.status = ""

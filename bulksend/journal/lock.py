@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,6 +12,9 @@ from typing import Self
 from bulksend.errors import CampaignBusyError
 
 __all__ = ["StoreLock", "living_holder"]
+
+PATIENCE_S = 1.0
+"""Somebody who only looks holds a shared lock for an instant; a sender holds its own for long."""
 
 
 class StoreLock:
@@ -29,11 +33,17 @@ class StoreLock:
 
     def __enter__(self) -> Self:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise CampaignBusyError(f"it holds {self._path}") from None
+        deadline_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() < deadline_s:
+                    time.sleep(0.02)
+                    continue
+                os.close(descriptor)
+                raise CampaignBusyError(f"it holds the store in {self._path.parent}") from None
+            break
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, self._holder.encode(), 0)
         self._descriptor = descriptor

@@ -47,6 +47,12 @@ CREATE TABLE attempt (
 ) STRICT;
 CREATE INDEX attempt_of_chunk ON attempt (campaign_id, chunk);
 
+-- Who may make intents: one row, the process that entered the store last. A lock file alone could be removed.
+CREATE TABLE holder (
+    one  INTEGER PRIMARY KEY CHECK (one = 1),
+    name TEXT NOT NULL
+) STRICT;
+
 -- What SES said. No row: in flight while the holder lives, else in doubt.
 CREATE TABLE outcome (
     attempt_id  INTEGER PRIMARY KEY REFERENCES attempt (id),
@@ -64,7 +70,7 @@ CREATE TABLE settlement (
     verdict     TEXT NOT NULL CHECK (verdict IN ('accepted', 'resend', 'drop', 'returned')),
     evidence    TEXT NOT NULL,
     at          REAL NOT NULL,
-    UNIQUE (attempt_id, place)
+    UNIQUE (attempt_id, place, verdict)
 ) STRICT;
 
 -- For people with a SQL prompt: every entry of every attempt, with what came of it.
@@ -72,7 +78,8 @@ CREATE VIEW entry_attempt AS
 SELECT a.campaign_id, a.chunk, i.value AS place, a.id AS attempt_id, a.at AS sent_at, o.at AS answered_at,
        CASE WHEN o.attempt_id IS NULL THEN 'unanswered' ELSE coalesce(e.value ->> 1, 'accepted') END AS verdict,
        CASE WHEN o.attempt_id IS NULL THEN NULL ELSE coalesce(e.value ->> 2, 'SUCCESS') END AS status,
-       e.value ->> 3 AS reason, nullif(o.message_ids ->> i.key, '') AS message_id, s.verdict AS settled
+       e.value ->> 3 AS reason, nullif(o.message_ids ->> i.key, '') AS message_id,
+       (SELECT group_concat(s.verdict) FROM settlement AS s WHERE s.attempt_id = a.id AND s.place = i.value) AS settled
 FROM (
     SELECT *, coalesce(indices, (
         WITH RECURSIVE n (x) AS (SELECT first UNION ALL SELECT x + 1 FROM n WHERE x + 1 < first + count)
@@ -81,7 +88,6 @@ FROM (
 ) AS a
 JOIN json_each(a.places) AS i
 LEFT JOIN outcome AS o ON o.attempt_id = a.id
-LEFT JOIN json_each(coalesce(o.exceptions, '[]')) AS e ON e.value ->> 0 = i.key
-LEFT JOIN settlement AS s ON s.attempt_id = a.id AND s.place = i.value;
+LEFT JOIN json_each(coalesce(o.exceptions, '[]')) AS e ON e.value ->> 0 = i.key;
 
 PRAGMA user_version = 1;

@@ -12,21 +12,22 @@ from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
-from bulksend.errors import CampaignUnknownError, JournalError
+from bulksend.errors import CampaignBusyError, CampaignUnknownError, JournalError
+from bulksend.journal.deciding import reopen, settle_once, stands
+from bulksend.journal.filesystem import refuse_network
 from bulksend.journal.lock import StoreLock, living_holder
+from bulksend.journal.reading import ledger_of, recipients_by_minute, reports_of, tally_of
 from bulksend.journal.rows import (
     CAMPAIGN_COLUMNS,
-    attempts_of_chunk,
     campaign_from_row,
     campaign_to_row,
     halt_to_text,
     indices_columns,
-    message_ids_of_chunk,
     outcome_columns,
     policy_to_text,
 )
 from bulksend.journal.writer import GroupWriter
-from bulksend.ledger import Ledger, replay
+from bulksend.ledger import Ledger
 from bulksend.model import (
     Batch,
     Campaign,
@@ -34,7 +35,6 @@ from bulksend.model import (
     ChunkInfo,
     EntryOutcome,
     EntryReport,
-    EntryState,
     Halt,
     Intent,
     Policy,
@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 10.0
-INSERT_SETTLEMENT = "INSERT OR IGNORE INTO settlement (attempt_id, place, verdict, evidence, at) VALUES (?, ?, ?, ?, ?)"
+PENDING_AGAIN = (SettlementVerdict.RESEND, SettlementVerdict.RETURNED)
 
 
 class SqliteJournal:
@@ -65,7 +65,7 @@ class SqliteJournal:
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
         self.path = path
         self.now = now
-        self._holder = os.urandom(8).hex()
+        self._holder = ""
         self._writer: GroupWriter | None = None
         self._data_version = -1
         self._settlements_seen = 0
@@ -122,64 +122,53 @@ class SqliteJournal:
 
     def tally(self, campaign: Campaign) -> Tally:
         """The campaign in numbers, by replaying every attempt: nothing here is a running count that could drift."""
-        counts = dict.fromkeys(EntryState, 0)
-        contradictions = 0
         living = living_holder(self._lock_path)
         with self._reading() as db:
-            for number, entries in self._chunks(db, campaign.id):
-                ledger = replay(entries, attempts_of_chunk(db, campaign.id, number, living))
-                contradictions += ledger.contradictions
-                for state in EntryState:
-                    counts[state] += ledger.count(state)
-        return Tally(
-            rows=campaign.rows,
-            accepted=counts[EntryState.ACCEPTED],
-            dead=counts[EntryState.DEAD],
-            in_doubt=counts[EntryState.IN_DOUBT],
-            in_flight=counts[EntryState.IN_FLIGHT],
-            pending=counts[EntryState.PENDING],
-            skipped=campaign.skipped,
-            contradictions=contradictions,
-        )
+            return tally_of(db, campaign, living)
 
     def reports(self, campaign: Campaign) -> Iterator[EntryReport]:
         """Every entry of the campaign with what is known of it, in the order of the list. Holds one chunk in memory."""
         living = living_holder(self._lock_path)
         with self._reading() as db:
-            for number, entries in self._chunks(db, campaign.id):
-                yield from _report_chunk(db, campaign.id, number, entries, living)
+            yield from reports_of(db, campaign, living)
 
-    def settle_doubt(
+    def decide_entries(
         self, campaign: Campaign, decisions: Sequence[tuple[EntryReport, SettlementVerdict]], evidence: str
     ) -> int:
-        """Decide in-doubt entries; those that have been decided since are left as they are.
-
-        Returns how many were decided.
-        """
-        decided = 0
+        """Decide entries; those that have been decided since stay as they are. Returns how many were decided."""
         at = self.now()
+        ledgers: dict[int, Ledger] = {}
         with self._deciding() as db:
+            living = living_holder(self._lock_path)
+            decided, again = 0, set()
             for report, verdict in decisions:
-                decided += db.execute(
-                    INSERT_SETTLEMENT,
-                    (report.attempt_id, report.index, verdict.value, evidence, at),
-                ).rowcount
-            if any(verdict is SettlementVerdict.RESEND for _, verdict in decisions):
-                _reopen(db, campaign.id, {r.chunk for r, verdict in decisions if verdict is SettlementVerdict.RESEND})
+                assert report.attempt_id is not None, "what was never attempted is not decided"
+                if report.chunk not in ledgers:
+                    ledgers[report.chunk] = ledger_of(db, campaign.id, report.chunk, living)
+                settlement = Settlement(report.attempt_id, report.index, verdict, evidence, at)
+                if stands(ledgers[report.chunk], report) and settle_once(db, settlement):
+                    decided += 1
+                    if verdict in PENDING_AGAIN:
+                        again.add(report.chunk)
+            reopen(db, campaign.id, again)
         return decided
+
+    def ask_for(self, campaign: Campaign, state: CampaignState) -> CampaignState:
+        """Pause, resume (PLANNED) or cancel a campaign, whoever sends it; returns the state that it is in now.
+
+        What is finished or cancelled stays so; a campaign that nobody sends needs no pause to be taken back.
+        """
+        with self._deciding() as db:
+            db.execute(
+                "UPDATE campaign SET state = ? WHERE id = ? AND state NOT IN ('finished', 'cancelled')",
+                (state.value, campaign.id),
+            )
+        return self.campaign(campaign.name).state
 
     def sent_by_minute(self, account: str, region: str, since: float) -> list[tuple[float, int]]:
         """(start of a minute in epoch seconds, recipients that count against the quota); unanswered counts as sent."""
         with self._reading() as db:
-            return [
-                (minute * 60.0, int(recipients))
-                for minute, recipients in db.execute(
-                    "SELECT CAST(a.at / 60 AS INTEGER) AS minute, sum(coalesce(o.spent, a.recipients)) "
-                    "FROM attempt a JOIN campaign c ON c.id = a.campaign_id LEFT JOIN outcome o ON o.attempt_id = a.id "
-                    "WHERE a.at >= ? AND c.account = ? AND c.region = ? GROUP BY minute ORDER BY minute",
-                    (since, account, region),
-                )
-            ]
+            return recipients_by_minute(db, account, region, since)
 
     # The sending process ----------------------------------------------------------------------------------------------
 
@@ -190,7 +179,11 @@ class SqliteJournal:
         Raises:
             CampaignBusyError: another process holds it.
         """
+        self._holder = os.urandom(8).hex()
         with StoreLock(self._lock_path, self._holder):
+            with self._deciding() as db:
+                db.execute("INSERT OR REPLACE INTO holder (one, name) VALUES (1, ?)", (self._holder,))
+            self._data_version = -1
             self._writer = GroupWriter(self._connect)
             self._writer.on_commit = self.on_commit
             try:
@@ -215,10 +208,7 @@ class SqliteJournal:
 
         def work(db: sqlite3.Connection) -> Ledger:
             self._look_around(db)
-            (entries,) = db.execute(
-                "SELECT entries FROM chunk WHERE campaign_id = ? AND number = ?", (campaign_id, number)
-            ).fetchone()
-            return replay(entries, attempts_of_chunk(db, campaign_id, number, self._holder))
+            return ledger_of(db, campaign_id, number, self._holder)
 
         return await self._write(work)
 
@@ -226,10 +216,7 @@ class SqliteJournal:
         """Mark a chunk done if the journal agrees that all its entries are final."""
 
         def work(db: sqlite3.Connection) -> bool:
-            (entries,) = db.execute(
-                "SELECT entries FROM chunk WHERE campaign_id = ? AND number = ?", (campaign_id, number)
-            ).fetchone()
-            if not replay(entries, attempts_of_chunk(db, campaign_id, number, self._holder)).final:
+            if not ledger_of(db, campaign_id, number, self._holder).final:
                 return False
             db.execute("UPDATE chunk SET done = 1 WHERE campaign_id = ? AND number = ?", (campaign_id, number))
             return True
@@ -285,14 +272,7 @@ class SqliteJournal:
         """Record decisions that the campaign's own policy makes; returns those that nobody had decided before."""
 
         def work(db: sqlite3.Connection) -> list[Settlement]:
-            taken = [
-                s
-                for s in settlements
-                if db.execute(
-                    INSERT_SETTLEMENT,
-                    (s.attempt_id, s.index, s.verdict.value, s.evidence, s.at),
-                ).rowcount
-            ]
+            taken = [settlement for settlement in settlements if settle_once(db, settlement)]
             if taken:
                 db.execute("UPDATE chunk SET done = 0 WHERE campaign_id = ? AND number = ?", (campaign_id, chunk))
             return taken
@@ -307,17 +287,23 @@ class SqliteJournal:
             )
         )
 
-    async def set_state(self, campaign_id: str, state: CampaignState, halt: Halt | None = None) -> None:
-        """The beginning or the end of a run. A cancelled campaign stays cancelled."""
+    async def set_state(self, campaign_id: str, state: CampaignState, halt: Halt | None = None) -> bool:
+        """The beginning or the end of a run; whether it is so now.
 
-        def work(db: sqlite3.Connection) -> None:
-            db.execute(
-                "UPDATE campaign SET state = ?, halt = ? WHERE id = ? AND state <> 'cancelled'",
+        A cancelled campaign stays cancelled, and one with a chunk that is not done is not finished.
+        """
+
+        def work(db: sqlite3.Connection) -> bool:
+            taken = db.execute(
+                "UPDATE campaign SET state = ?1, halt = ?2 "
+                "WHERE id = ?3 AND state <> 'cancelled' AND (?1 <> 'finished' "
+                "OR NOT EXISTS (SELECT 1 FROM chunk WHERE campaign_id = ?3 AND done = 0))",
                 (state.value, None if halt is None else halt_to_text(halt), campaign_id),
-            )
+            ).rowcount
             self._stopped.discard(campaign_id)
+            return bool(taken)
 
-        await self._write(work)
+        return await self._write(work)
 
     # The file ---------------------------------------------------------------------------------------------------------
 
@@ -334,6 +320,9 @@ class SqliteJournal:
         (version,) = db.execute("PRAGMA data_version").fetchone()
         if version == self._data_version:
             return
+        (holder,) = db.execute("SELECT name FROM holder").fetchone()
+        if holder != self._holder:
+            raise CampaignBusyError("it has taken this store over")
         self._data_version = version
         self._stopped = {
             campaign_id
@@ -377,15 +366,10 @@ class SqliteJournal:
         except sqlite3.Error as error:
             raise JournalError(f"{self.path} cannot be written: {error}") from error
 
-    @staticmethod
-    def _chunks(db: sqlite3.Connection, campaign_id: str) -> list[tuple[int, int]]:
-        return db.execute(
-            "SELECT number, entries FROM chunk WHERE campaign_id = ? ORDER BY number", (campaign_id,)
-        ).fetchall()
-
     def _prepare(self) -> None:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            refuse_network(self.path.parent)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             with closing(self._connect()) as db:
                 (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -406,34 +390,3 @@ class SqliteJournal:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
         return db
-
-
-def _reopen(db: sqlite3.Connection, campaign_id: str, chunks: set[int]) -> None:
-    db.executemany("UPDATE chunk SET done = 0 WHERE campaign_id = ? AND number = ?", [(campaign_id, n) for n in chunks])
-    db.execute("UPDATE campaign SET state = 'planned' WHERE id = ? AND state = 'finished'", (campaign_id,))
-
-
-def _report_chunk(
-    db: sqlite3.Connection, campaign_id: str, number: int, entries: int, living: str | None
-) -> Iterator[EntryReport]:
-    attempts = list(attempts_of_chunk(db, campaign_id, number, living))
-    ledger = replay(entries, attempts)
-    message_ids = [""] * entries
-    requests = [0] * entries
-    latest: list[tuple[int, float] | None] = [None] * entries
-    ids_by_attempt = dict(message_ids_of_chunk(db, campaign_id, number))
-    for attempt in attempts:
-        ids = ids_by_attempt.get(attempt.id, [])
-        for place, i in enumerate(attempt.indices):
-            requests[i] += 1
-            latest[i] = (attempt.id, attempt.answered_at or attempt.at)
-            if place < len(ids) and ids[place]:
-                message_ids[i] = ids[place]
-    for i in range(entries):
-        state = EntryState(ledger.states[i])
-        attempt_id, at = latest[i] or (None, None)
-        last = ledger.last.get(i)
-        status, reason = ("", "") if last is None else (last.outcome.status, last.outcome.reason)
-        if state is EntryState.ACCEPTED:
-            status, reason = "SUCCESS", ""
-        yield EntryReport(number, i, state, status, reason, message_ids[i], requests[i], at, attempt_id)

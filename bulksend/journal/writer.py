@@ -54,7 +54,7 @@ class GroupWriter:
         self._queue: SimpleQueue[_Operation[Any] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self.on_commit: Callable[[float, int], None] | None = None
-        """Called in the writer's thread after each commit: its duration in seconds, its number of operations."""
+        """Called in the writer's thread after each commit: its duration in seconds, its operations. Never raises."""
         self._thread.start()
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -86,13 +86,16 @@ class GroupWriter:
                 item = self._queue.get()
             open_for_more = item is not None
             if group:
+                began = time.perf_counter()
                 connection = self._commit(connection, group)
+                duration_s = time.perf_counter() - began
                 _deliver(group)
+                if self.on_commit is not None:
+                    self.on_commit(duration_s, len(group))
         if connection is not None:
             connection.close()
 
     def _commit(self, connection: sqlite3.Connection | None, group: list[_Operation[Any]]) -> sqlite3.Connection | None:
-        began = time.perf_counter()
         try:
             if connection is None:
                 connection = self._connect()
@@ -107,9 +110,6 @@ class GroupWriter:
             if connection is not None:
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
-            return connection
-        if self.on_commit is not None:
-            self.on_commit(time.perf_counter() - began, len(group))
         return connection
 
 

@@ -11,8 +11,18 @@ from bulksend.recipients.mapping import Mapping
 from bulksend.recipients.plan import Snapshot, take_snapshot
 from bulksend.recipients.skipped import SkippedRow, skipped_rows
 from bulksend.recipients.snapshot import SnapshotReader
+from bulksend.recipients.source import ListFormat, list_digest
 
-__all__ = ["Mapping", "SkippedRow", "Snapshot", "SnapshotReader", "skipped_rows", "take_snapshot"]
+__all__ = [
+    "ListFormat",
+    "Mapping",
+    "SkippedRow",
+    "Snapshot",
+    "SnapshotReader",
+    "list_digest",
+    "skipped_rows",
+    "take_snapshot",
+]
 
 # The default pool (mimalloc) keeps some 50 MB more than is ever in use here, and costs no less time.
 if "jemalloc" in pa.supported_memory_backends():

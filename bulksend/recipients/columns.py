@@ -12,6 +12,7 @@ __all__ = [
     "Numbers",
     "Texts",
     "compute",
+    "filled",
     "has_characters",
     "has_controls",
     "int32s",
@@ -69,6 +70,11 @@ def _bytes_of(column: Texts) -> memoryview:
         return memoryview(b"")
     offsets = int32s(offsets_buffer)
     return memoryview(data)[offsets[column.offset] : offsets[column.offset + len(column)]]
+
+
+def filled(column: Texts) -> Texts:
+    """The column with an empty text in the place of nulls."""
+    return compute.fill_null(column, "") if column.null_count else column
 
 
 def longest_bytes(column: Texts) -> int:

@@ -1,4 +1,4 @@
-"""A CSV list as numbered blocks of text columns: comma, double quotes, UTF-8 with or without a byte order mark.
+"""A CSV list as numbered blocks of text columns: any delimiter, double quotes, any encoding, compressed or not.
 
 A record that cannot be used (the wrong number of fields, bytes that are not UTF-8) is a fault with its number; the
 others keep theirs. Records are numbered from 1, the header and empty lines not counted.
@@ -9,20 +9,20 @@ from __future__ import annotations
 import codecs
 import csv
 import functools
-import hashlib
 import io
-import re
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from bulksend.errors import ListError
+from bulksend.recipients.block import Block
+from bulksend.recipients.bytes_in import UNDECODABLE, Compression, ListBytes, valid_utf8
 from bulksend.recipients.columns import compute as pc
 from bulksend.recipients.columns import occurs
 from bulksend.recipients.skipped import Fault, shorten
+from bulksend.recipients.source import PLAIN, open_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO, Self
 
-    from bulksend.recipients.columns import Numbers, Texts
+    from bulksend.recipients.columns import Numbers
+    from bulksend.recipients.source import ListFiles, ListFormat
 
-__all__ = ["Block", "CsvList"]
+__all__ = ["CsvList"]
 
 BLOCK_BYTES = 1024 * 1024
 """How much is parsed at a time, and so the longest row: above what a row of 262,144 characters of data can take."""
@@ -40,53 +41,50 @@ BLOCK_BYTES = 1024 * 1024
 HEADER_BYTES = 256 * 1024
 """The longest header."""
 
-_UNDECODABLE = "\U0010ffff"
-"""Put where bytes are not UTF-8. A noncharacter: Unicode keeps it out of text that is interchanged."""
-
-_UNDECODABLE_BYTES = "".join(f"\\x{byte:02x}" for byte in _UNDECODABLE.encode())
+_UNDECODABLE_BYTES = "".join(f"\\x{byte:02x}" for byte in UNDECODABLE.encode())
 """The same as an RE2 expression of bytes."""
 
-_LONE_BYTES = re.compile("[\udc80-\udcff]+")
-"""What the error handler surrogateescape makes of bytes that are not UTF-8."""
+DELIMITERS = ",;\t|"
+"""Those that are looked for in the header; where two are there as often, the one that stands here first."""
+
+CODECS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
+_CSV_BYTES_PER_COMPRESSED_BYTE = 6
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Some records of the list: `rows` numbers those in `columns` (strings, no nulls); `faults` are the unusable ones.
-
-    `faults` follow the order of the list, and are all numbered below the rows of the next block.
-    """
-
-    rows: Numbers
-    columns: dict[str, Texts]
-    faults: list[Fault]
 
 
 class CsvList:
     """A CSV list, opened; a context manager.
 
     Raises:
-        ListError: the file cannot be read, is empty, or its header is not one of a CSV file in UTF-8.
+        ListError: the file cannot be read, is empty, or its header is not one of a CSV file in that encoding.
     """
 
-    def __init__(self, source: Path) -> None:
+    json_columns: frozenset[str] = frozenset()
+    """All cells are text."""
+
+    def __init__(self, source: Path | str, form: ListFormat = PLAIN, found: ListFiles | None = None) -> None:
         self._source = source
+        found = found or open_input(source, form)
+        if found.is_folder:
+            raise ListError(f"{source} is not a file", hint="Name the CSV file itself.")
+        (file,) = found.files
+        if form.delimiter is not None and (
+            len(form.delimiter) != 1 or not form.delimiter.isascii() or form.delimiter in '\r\n"\0'
+        ):
+            raise ListError(f"{form.delimiter!r} cannot be the delimiter of {source}", hint="Name one ASCII character.")
+        codec = CODECS.get(file.base_name[file.base_name.rfind(".") :].lower())
+        self._encoding = form.encoding or "UTF-8"
+        self._bytes = ListBytes(file, codec, form.encoding)
+        self.csv_bytes = file.size_bytes * (1 if codec is None else _CSV_BYTES_PER_COMPRESSED_BYTE)
+        """About how many bytes of CSV these are."""
         try:
-            if source.exists() and not source.is_file():
-                raise ListError(f"{source} is not a file", hint="Name the CSV file itself.")
-            self._file = source.open("rb")
-            self._head = self._file.read(HEADER_BYTES)
-        except OSError as error:
-            raise ListError(f"{source}: {error.strerror or error}") from error
-        try:
-            self.header = _read_header(self._head, source)
-        except ListError:
-            self._file.close()
+            self._head = self._bytes.read(HEADER_BYTES)
+            self._delimiter = form.delimiter or _sniffed(self._head)
+            self.header = self._read_header(as_is=form.encoding is None)
+        except BaseException:
+            self._bytes.close()
             raise
-        self.digest = ""
-        """SHA-256 of the file's bytes, in hex; known once `blocks` is exhausted."""
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +92,43 @@ class CsvList:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._bytes.close()
+
+    def hash_rest(self) -> str:
+        """The SHA-256 of the file's bytes, in hex: those that were read, and those that were not."""
+        return self._bytes.hash_rest()
+
+    def _read_header(self, *, as_is: bool) -> tuple[str, ...]:
+        head, source = self._head, self._source
+        if not head.removeprefix(codecs.BOM_UTF8).strip(b"\r\n"):
+            raise ListError(f"{source}: the file is empty")
+        if as_is and head.startswith(_UTF16_MARKS):
+            raise ListError(
+                f"{source}: the file is encoded as UTF-16",
+                hint="Save it as UTF-8 (in a spreadsheet: CSV UTF-8), or name the encoding.",
+            )
+        # Latin-1 gives each byte a character of its own, so that the fields can be had before their encoding is judged.
+        lines = io.StringIO(head.removeprefix(codecs.BOM_UTF8).decode("latin-1"), newline="")
+        try:
+            fields = next(record for record in csv.reader(lines, delimiter=self._delimiter) if record)
+        except (csv.Error, StopIteration):
+            fields = []
+        if not fields or (len(head) >= HEADER_BYTES and lines.tell() >= len(head) - len(codecs.BOM_UTF8)):
+            raise ListError(
+                f"{source}: the header is longer than {HEADER_BYTES:,} bytes, or has a quote that is never closed"
+            )
+        if any("\0" in field for field in fields):
+            raise ListError(f"{source}: the header has NUL bytes in it", hint="Save the list as a CSV file in UTF-8.")
+        try:
+            names = tuple(field.encode("latin-1").decode("utf-8") for field in fields)
+        except UnicodeDecodeError:
+            names = (UNDECODABLE,)
+        if any(UNDECODABLE in name for name in names):
+            raise ListError(
+                f"{source}: the header is not valid {self._encoding}",
+                hint="Save the list as a CSV file in UTF-8, or name its encoding.",
+            )
+        return names
 
     def blocks(self, columns: Sequence[str]) -> Iterator[Block]:
         """The list, block by block: of each record the named columns, the address first. Can be read once.
@@ -106,12 +140,14 @@ class CsvList:
         names = [f"c{place}" for place in range(width)]
         mapped = [names[self.header.index(column)] for column in columns]
         # A record that cannot be right ends the input. Where it does not come out again, a quote swallowed it.
-        end_mark = secrets.token_hex(16) + "," * width
-        stream = _Utf8Stream(self._head, self._file, f"\n{end_mark}\n".encode())
-        numbers = _Numbers(width, self.header.index(columns[0]), end_mark)
+        end_mark = secrets.token_hex(16) + self._delimiter * width
+        stream = _Utf8Stream(self._head, self._bytes, f"\n{end_mark}\n".encode())
+        numbers = _Numbers(width, self.header.index(columns[0]), end_mark, self._delimiter)
         # The header is read as a record, under names of our own, so that its names may be anything. It is number 1.
         read_options = pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names)
-        parse_options = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=numbers.ragged)
+        parse_options = pacsv.ParseOptions(
+            delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=numbers.ragged
+        )
         convert_options = pacsv.ConvertOptions(
             check_utf8=False,  # the stream is, by then
             column_types=dict.fromkeys(names, pa.string()),
@@ -130,22 +166,20 @@ class CsvList:
                         batch = batch.slice(1)
                     rows, faults = numbers.take(len(batch))
                     block = Block(rows, dict(zip(columns, batch.columns, strict=True)), faults)
-                    yield _without_undecodable(block) if stream.repaired else block
+                    repaired = stream.repaired or self._bytes.replaced
+                    yield _without_undecodable(block, self._encoding) if repaired else block
         except pa.ArrowInvalid as error:
             self._fail_at_row(numbers.last + 1, error)
-        except OSError as error:
-            raise ListError(f"{self._source}: {error.strerror or error}") from error
         if expected:
             self._fail_at_header()
         if not numbers.ended:
             self._fail_at_quote(numbers.last)
-        self.digest = stream.sha256.hexdigest()
         yield Block(pa.array([], pa.int64()), {column: pa.array([], pa.string()) for column in columns}, numbers.rest())
 
     def _fail_at_header(self) -> NoReturn:
         raise ListError(
             f"{self._source}: the first line cannot be read as the names of columns",
-            hint="Write the names separated by commas, in double quotes where a name has a comma or a quote in it.",
+            hint="Write the names with delimiters between them, in double quotes where a name has one or a quote.",
         )
 
     def _fail_at_row(self, row: int, error: Exception) -> NoReturn:
@@ -161,12 +195,12 @@ class CsvList:
         )
 
 
-def _without_undecodable(block: Block) -> Block:
+def _without_undecodable(block: Block, encoding: str) -> Block:
     """The block without the rows in which bytes had to be replaced, which are faults now."""
     found: dict[int, str] = {}
     for name, column in block.columns.items():
         if occurs(_UNDECODABLE_BYTES, column):
-            for place in pc.indices_nonzero(pc.match_substring(column, _UNDECODABLE)).to_pylist():
+            for place in pc.indices_nonzero(pc.match_substring(column, UNDECODABLE)).to_pylist():
                 found.setdefault(place, name)
     if not found:
         return block
@@ -174,57 +208,43 @@ def _without_undecodable(block: Block) -> Block:
     faults = [
         Fault(
             block.rows[place].as_py(),
-            address[place].as_py().replace(_UNDECODABLE, "\ufffd"),
-            f"not valid UTF-8 in column {name!r}",
+            address[place].as_py().replace(UNDECODABLE, "\ufffd"),
+            f"not valid {encoding} in column {name!r}",
         )
         for place, name in found.items()
     ]
-    kept = pc.invert(pc.is_in(pa.array(range(len(block.rows)), pa.int64()), pa.array(list(found), pa.int64())))
-    return Block(
-        block.rows.filter(kept),
-        {name: column.filter(kept) for name, column in block.columns.items()},
-        sorted([*block.faults, *faults], key=lambda fault: fault.row),
-    )
+    return block.without(found, faults)
 
 
-def _read_header(head: bytes, source: Path) -> tuple[str, ...]:
-    if not head.removeprefix(codecs.BOM_UTF8).strip(b"\r\n"):
-        raise ListError(f"{source}: the file is empty")
-    if head.startswith(_UTF16_MARKS):
-        raise ListError(
-            f"{source}: the file is encoded as UTF-16", hint="Save it as UTF-8 (in a spreadsheet: CSV UTF-8)."
-        )
-    # Latin-1 gives each byte a character of its own, so that the fields can be had before their encoding is judged.
-    lines = io.StringIO(head.removeprefix(codecs.BOM_UTF8).decode("latin-1"), newline="")
-    try:
-        fields = next(record for record in csv.reader(lines) if record)
-    except (csv.Error, StopIteration):
-        fields = []
-    if not fields or (len(head) == HEADER_BYTES and lines.tell() >= len(head) - len(codecs.BOM_UTF8)):
-        raise ListError(
-            f"{source}: the header is longer than {HEADER_BYTES:,} bytes, or has a quote that is never closed"
-        )
-    if any("\0" in field for field in fields):
-        raise ListError(f"{source}: the header has NUL bytes in it", hint="Save the list as a CSV file in UTF-8.")
-    try:
-        return tuple(field.encode("latin-1").decode("utf-8") for field in fields)
-    except UnicodeDecodeError as error:
-        raise ListError(
-            f"{source}: the header is not valid UTF-8", hint="Save the list as a CSV file in UTF-8."
-        ) from error
+def _sniffed(head: bytes) -> str:
+    """The delimiter that stands in the header most often, outside of quotes."""
+    count = dict.fromkeys(DELIMITERS.encode(), 0)
+    inside, begun = False, False
+    for byte in head.removeprefix(codecs.BOM_UTF8):
+        if byte == ord('"'):
+            inside = not inside
+        elif inside:
+            continue
+        elif byte in b"\r\n":
+            if begun:
+                break
+            continue
+        elif byte in count:
+            count[byte] += 1
+        begun = True
+    return chr(max(count, key=count.__getitem__))
 
 
 class _Utf8Stream(io.RawIOBase):
-    """The file as pyarrow reads it: hashed, made valid UTF-8, and followed by an end mark.
+    """The list as pyarrow reads it: made valid UTF-8, and followed by an end mark.
 
     Bytes that are no UTF-8 would stop the parser for good at a record with the wrong number of fields. They become
-    _UNDECODABLE, by which the records at fault are found later.
+    UNDECODABLE, by which the records at fault are found later.
     """
 
-    def __init__(self, head: bytes, file: BinaryIO, end_mark: bytes) -> None:
+    def __init__(self, head: bytes, rest: ListBytes, end_mark: bytes) -> None:
         self._head = head
-        self._file = file
-        self.sha256 = hashlib.sha256()
+        self._rest = rest
         self._end_mark = end_mark
         self._tail = b""
         self._ended = False
@@ -239,26 +259,11 @@ class _Utf8Stream(io.RawIOBase):
             return b""
         raw, self._head = self._head, b""
         if len(raw) < size:
-            raw += self._file.read(size - len(raw))
-        self.sha256.update(raw)
+            raw += self._rest.read(size - len(raw))
         self._ended = len(raw) < size
-        data = self._valid(self._tail + raw, final=self._ended)
+        data, self._tail, repaired = valid_utf8(self._tail + raw, final=self._ended)
+        self.repaired = self.repaired or repaired
         return data + self._end_mark if self._ended else data
-
-    def _valid(self, data: bytes, *, final: bool) -> bytes:
-        self._tail = b""
-        if data.isascii():
-            return data
-        try:
-            used = codecs.utf_8_decode(data, "strict", final)[1]
-        except UnicodeDecodeError:
-            self.repaired = True
-            text, used = codecs.utf_8_decode(data, "surrogateescape", final)
-            valid = _LONE_BYTES.sub(_UNDECODABLE, text).encode()
-        else:
-            valid = data[:used] if used < len(data) else data
-        self._tail = data[used:]
-        return valid
 
     def readable(self) -> bool:
         """Yes."""
@@ -276,10 +281,11 @@ class _Numbers:
     Its reports may run ahead of the rows that it has handed out, never behind them.
     """
 
-    def __init__(self, width: int, address_place: int, end_mark: str) -> None:
+    def __init__(self, width: int, address_place: int, end_mark: str, delimiter: str) -> None:
         self._width = width
         self._address_place = address_place
         self._end_mark = end_mark
+        self._delimiter = delimiter
         self._ragged: list[Fault] = []
         self._last = -1  # the header is record 0
         self.ended = False
@@ -330,8 +336,8 @@ class _Numbers:
 
     def _address(self, text: str) -> str:
         try:
-            fields = next(csv.reader([text]), [])
+            fields = next(csv.reader([text], delimiter=self._delimiter), [])
         except csv.Error:
             fields = []
         shown = fields[self._address_place] if self._address_place < len(fields) else text
-        return shorten(shown).replace(_UNDECODABLE, "\ufffd")
+        return shorten(shown).replace(UNDECODABLE, "\ufffd")

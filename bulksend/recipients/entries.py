@@ -1,7 +1,8 @@
 r"""Rows as finished JSON of SendBulkEmail's BulkEmailEntry, whole columns at a time.
 
 An entry is a fixed text with the row's columns put in. Template data is a JSON document inside a JSON string, so a cell
-is escaped twice: a double quote in it stands as \\\" in the entry.
+is escaped twice: a double quote in it stands as \\\" in the entry. Cells of a list with types (Parquet) may be JSON
+values already, and may be null, which is JSON's null or the key's default.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import pyarrow as pa
 
 from bulksend.errors import ListError
 from bulksend.recipients.columns import compute as pc
-from bulksend.recipients.columns import has_characters, has_controls, longest_bytes, occurs
+from bulksend.recipients.columns import filled, has_characters, has_controls, longest_bytes, occurs
+from bulksend.recipients.headers import HeaderValues
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as AbstractMapping
+    from collections.abc import Sequence
 
     from bulksend.recipients.columns import Numbers, Texts
     from bulksend.recipients.mapping import BoundMapping, PlaceholderText
@@ -32,6 +35,8 @@ MAX_TAG_CHARS = 256
 """The longest value of a tag (API reference, MessageTag)."""
 
 _ILLEGAL_IN_TAG = "[^A-Za-z0-9_-]"
+_QUOTE = '\\"'
+"""A quote of the JSON document inside the JSON string."""
 _TO_ESCAPE = r'["\\\x00-\x1f]'
 _MOST_CHARS_PER_BYTE = 6
 """What JSON makes of a control character: \\u0000."""
@@ -50,16 +55,40 @@ def escape_twice(column: Texts) -> Texts:
     return replaced
 
 
+def escape_once(column: Texts) -> Texts:
+    """Cells without control characters as they stand in a JSON string."""
+    if not has_characters(b'"\\', column):
+        return column
+    escaped: Texts = pc.replace_substring(pc.replace_substring(column, "\\", "\\\\"), '"', '\\"')
+    return escaped
+
+
 def overlong(columns: AbstractMapping[str, Texts], mapping: BoundMapping) -> dict[int, int]:
     """The rows with more than MAX_DATA_CHARS characters of template data: their places, and how many they have."""
     fixed = _fixed_chars(mapping)
     cells = [columns[name] for name in mapping.data]
-    if fixed + _MOST_CHARS_PER_BYTE * sum(longest_bytes(column) for column in cells) <= MAX_DATA_CHARS:
+    nulls = [_null_of(mapping, name) for name in mapping.data]
+    most = sum(
+        max(_MOST_CHARS_PER_BYTE * longest_bytes(cell), len(null)) for cell, null in zip(cells, nulls, strict=True)
+    )
+    if fixed + most <= MAX_DATA_CHARS:
         return {}
-    size = functools.reduce(pc.add, [pc.binary_length(column).cast(pa.int64()) for column in cells])
+    size = functools.reduce(
+        pc.add,
+        [
+            pc.fill_null(pc.binary_length(cell).cast(pa.int64()), len(null))
+            for cell, null in zip(cells, nulls, strict=True)
+        ],
+    )
     found = {}
     for place in pc.indices_nonzero(pc.greater(size, (MAX_DATA_CHARS - fixed) // _MOST_CHARS_PER_BYTE)).to_pylist():
-        chars = fixed + sum(len(_inside(column[place].as_py())) for column in cells)
+        chars = fixed
+        for name, cell, null in zip(mapping.data, cells, nulls, strict=True):
+            text = cell[place].as_py()
+            if name in mapping.json_columns:
+                chars += len(null if text is None else text)
+            else:  # _fixed_chars has its quotes
+                chars += len(null) - 2 if text is None else len(_inside(text))
         if chars > MAX_DATA_CHARS:
             found[place] = chars
     return found
@@ -86,26 +115,68 @@ class EntryWriter:
                 hint="Shorten default_data in the campaign file, or move fixed text into the template.",
             )
         self._tags = [_Tag(name, text) for name, text in mapping.tags.items()]
+        self._headers = [HeaderValues(name, text) for name, text in mapping.headers.items()]
 
     @property
     def warnings(self) -> list[str]:
         """What had to be changed in the entries written so far."""
         return [warning for tag in self._tags for warning in tag.warnings]
 
-    def write(self, rows: Numbers, addresses: Texts, columns: AbstractMapping[str, Texts]) -> Texts:
-        """One entry for each row, a comma after each. `addresses` are such as `addresses.check` accepted."""
-        parts: list[Texts | str] = ['{"Destination":{"ToAddresses":["', addresses]
-        parts += ['"]},"ReplacementTags":[{"Name":"bulksend-campaign","Value":"', self._campaign_id]
+    def write(
+        self,
+        rows: Numbers,
+        mailboxes: Texts,
+        columns: AbstractMapping[str, Texts],
+        *,
+        copies: Texts | str = "",
+        headers: Sequence[Texts] = (),
+    ) -> Texts:
+        """One entry for each row, a comma after each.
+
+        Args:
+            rows: their numbers.
+            mailboxes: addresses such as `addresses.check` accepted, or what `name_addresses` made of them.
+            columns: the columns of data and of tags.
+            copies: what `check_copies` made of Cc and Bcc.
+            headers: the values of those headers that differ from row to row, in their order.
+        """
+        if self._mapping.display_name is not None:
+            mailboxes = escape_once(mailboxes)
+        parts: list[Texts | str] = ['{"Destination":{"ToAddresses":["', mailboxes, '"]', copies]
+        parts += ['},"ReplacementTags":[{"Name":"bulksend-campaign","Value":"', self._campaign_id]
         parts += ['"},{"Name":"bulksend-row","Value":"', rows.cast(pa.string())]
         for tag in self._tags:
             parts += [f'"}},{{"Name":"{tag.name}","Value":"', tag.values(columns)]
-        parts += ['"}],"ReplacementEmailContent":{"ReplacementTemplate":{"ReplacementTemplateData":"']
+        parts.append('"}],')
+        parts += self._header_parts(headers)
+        parts.append('"ReplacementEmailContent":{"ReplacementTemplate":{"ReplacementTemplateData":"')
         parts.append(_inside(self._data[0]))
         for name, text in zip(self._mapping.data, self._data[1:], strict=True):
-            parts += [escape_twice(columns[name]), _inside(text)]
+            parts += [*self._cell(name, columns[name]), _inside(text)]
         parts.append('"}}},')
         entries: Texts = pc.binary_join_element_wise(*_merged(parts), "")
         return entries
+
+    def _header_parts(self, varying: Sequence[Texts]) -> list[Texts | str]:
+        values = iter(varying)
+        parts: list[Texts | str] = []
+        opening = '"ReplacementHeaders":[{"Name":"'
+        for header in self._headers:
+            value = escape_once(next(values)) if header.fixed is None else _inside(header.fixed)
+            parts += [f'{opening}{_inside(header.name)}","Value":"', value, '"}']
+            opening = ',{"Name":"'
+        return [*parts, "],"] if parts else []
+
+    def _cell(self, name: str, column: Texts) -> list[Texts | str]:
+        """A value of the template data, as it stands in the JSON string that holds that data."""
+        null = _inside(_null_of(self._mapping, name)) if column.null_count else ""
+        if name in self._mapping.json_columns:
+            values = escape_once(column)
+            return [pc.fill_null(values, null) if column.null_count else values]
+        texts = escape_twice(column)
+        if column.null_count:
+            return [pc.fill_null(pc.binary_join_element_wise(_QUOTE, texts, _QUOTE, ""), null)]
+        return [_QUOTE, texts, _QUOTE]
 
 
 class _Tag:
@@ -141,7 +212,7 @@ class _Tag:
             return _legal(first)
         parts: list[Texts | str] = [first]
         for column, text in zip(self._text.columns, others, strict=True):
-            parts += [columns[column], text]
+            parts += [filled(columns[column]), text]
         asked: Texts = pc.binary_join_element_wise(*_merged(parts), "")
         legal = asked
         if occurs(_ILLEGAL_IN_TAG, legal):
@@ -166,24 +237,34 @@ def _inside(text: str) -> str:
 
 
 def _data_texts(mapping: BoundMapping) -> list[str]:
-    """The template data's JSON around its cells: one text more than the mapping has columns of data.
+    """The template data's JSON around its values: one text more than the mapping has columns of data.
 
-    A default whose key is also a column is never seen: each row has that column, be it empty.
+    A default whose key is also a column is seen only where that column has no value, not even an empty text.
     """
     defaults = {key: value for key, value in mapping.default_data.items() if key not in mapping.data}
-    # What a campaign file can say and JSON cannot, dates and times, is sent as it is written there.
-    before = json.dumps(defaults, ensure_ascii=False, separators=(",", ":"), default=str)[:-1]
+    before = _json(defaults)[:-1]
     texts = []
     for name in mapping.data:
-        comma = "," if before not in ("{", "") else ""
-        texts.append(f'{before}{comma}"{_inside(name)}":"')
-        before = '"'
+        comma = "" if before == "{" else ","
+        texts.append(f'{before}{comma}"{_inside(name)}":')
+        before = ""
     return [*texts, before + "}"]
 
 
 def _fixed_chars(mapping: BoundMapping) -> int:
-    """How many characters of template data every row has at least."""
-    return sum(len(text) for text in _data_texts(mapping))
+    """How many characters of template data every row has at least, the quotes around texts among them."""
+    texts = sum(name not in mapping.json_columns for name in mapping.data)
+    return sum(len(text) for text in _data_texts(mapping)) + 2 * texts
+
+
+def _null_of(mapping: BoundMapping, name: str) -> str:
+    """The JSON of what stands for a null in a column of data."""
+    return _json(mapping.default_data.get(name))
+
+
+def _json(value: object) -> str:
+    # What a campaign file can say and JSON cannot, dates and times, is sent as it is written there.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def _merged(parts: list[Texts | str]) -> list[Texts | str]:

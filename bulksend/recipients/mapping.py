@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bulksend.errors import ListError
@@ -31,6 +31,11 @@ class Mapping:
     `address` names the column of addresses. `data` names the columns that become template data, None meaning every
     other named one; `default_data` lies under each row's data, key by key. `tags` maps a tag's name to its value, in
     which `{column}` stands for that column's text. With `dedupe` the first row of an address is sent, later ones not.
+
+    `cc` and `bcc` name columns whose cells hold any number of addresses, with commas or semicolons between them;
+    `display_name` one with the name to write before the address. None of these is data unless `data` says so.
+    `headers` maps a header's name to its pattern, like `tags`, in the order in which they are sent.
+    `template_variables` are the names that the template takes from its data; None where they are not known.
     """
 
     address: str
@@ -38,11 +43,16 @@ class Mapping:
     default_data: dict[str, object]
     tags: dict[str, str]
     dedupe: bool
+    cc: str | None = None
+    bcc: str | None = None
+    display_name: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    template_variables: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceholderText:
-    """A tag's value taken apart: texts and columns in turn, a text first and last."""
+    """A value of a tag or header taken apart: texts and columns in turn, a text first and last."""
 
     texts: tuple[str, ...]
     columns: tuple[str, ...]
@@ -56,7 +66,11 @@ class PlaceholderText:
 
 @dataclass(frozen=True, slots=True)
 class BoundMapping:
-    """A mapping whose columns are known to be there. `columns` are those to be read, each once, the address first."""
+    """A mapping whose columns are known to be there. `columns` are those to be read, each once, the address first.
+
+    The cells of `json_columns` are JSON values, not text. `required` are the columns of data that the template needs
+    and default_data does not have.
+    """
 
     address: str
     data: tuple[str, ...]
@@ -64,13 +78,22 @@ class BoundMapping:
     tags: dict[str, PlaceholderText]
     columns: tuple[str, ...]
     warnings: tuple[str, ...]
+    cc: str | None = None
+    bcc: str | None = None
+    display_name: str | None = None
+    headers: dict[str, PlaceholderText] = field(default_factory=dict)
+    json_columns: frozenset[str] = frozenset()
+    required: tuple[str, ...] = ()
 
 
-def bind(mapping: Mapping, header: Sequence[str], source: Path) -> BoundMapping:
+def bind(
+    mapping: Mapping, header: Sequence[str], source: Path | str, json_columns: frozenset[str] = frozenset()
+) -> BoundMapping:
     """Find the mapping's columns in the list's header.
 
     Raises:
-        ListError: a column is missing, or its name stands in the header twice; a tag's name is reserved.
+        ListError: a column is missing, or its name stands in the header twice; a tag's name is reserved; the template
+            uses a variable that no row has.
     """
     for name in mapping.tags:
         if name in RESERVED_TAGS:
@@ -79,19 +102,52 @@ def bind(mapping: Mapping, header: Sequence[str], source: Path) -> BoundMapping:
                 hint="Give the tag another name in the campaign file.",
             )
     tags = {name: PlaceholderText.parse(pattern) for name, pattern in mapping.tags.items()}
+    headers = {name: PlaceholderText.parse(pattern) for name, pattern in mapping.headers.items()}
+    mapped = [name for name in (mapping.address, mapping.display_name, mapping.cc, mapping.bcc) if name is not None]
     warnings = []
     if mapping.data is None:
-        data = tuple(name for name in header if name not in ("", mapping.address))
+        data = tuple(name for name in header if name not in ("", *mapped))
         if unnamed := header.count(""):
             warnings.append(f"{unnamed} {'column' if unnamed == 1 else 'columns'} without a name left out of the data")
     else:
         data = tuple(dict.fromkeys(mapping.data))
-    wanted = dict.fromkeys([mapping.address, *data, *(column for text in tags.values() for column in text.columns)])
+    patterns = [*tags.values(), *headers.values()]
+    wanted = dict.fromkeys([mapping.address, *data, *mapped, *(name for text in patterns for name in text.columns)])
     _check_columns(wanted, header, source)
-    return BoundMapping(mapping.address, data, mapping.default_data, tags, tuple(wanted), tuple(warnings))
+    _check_variables(mapping, data, header, source)
+    return BoundMapping(
+        mapping.address,
+        data,
+        mapping.default_data,
+        tags,
+        tuple(wanted),
+        tuple(warnings),
+        cc=mapping.cc,
+        bcc=mapping.bcc,
+        display_name=mapping.display_name,
+        headers=headers,
+        json_columns=json_columns & wanted.keys(),
+        required=tuple(
+            name for name in data if name in (mapping.template_variables or ()) and name not in mapping.default_data
+        ),
+    )
 
 
-def _check_columns(wanted: Iterable[str], header: Sequence[str], source: Path) -> None:
+def _check_variables(mapping: Mapping, data: Sequence[str], header: Sequence[str], source: Path | str) -> None:
+    missing = sorted((mapping.template_variables or frozenset()).difference(data, mapping.default_data))
+    if not missing:
+        return
+    names = ", ".join(map(repr, missing))
+    # SES accepts a mail whose template lacks a value, and then never sends it.
+    hint = "Add a column of that name to the list, or a value to default_data in the campaign file."
+    if any(name in header for name in missing):
+        hint = "Name the column in the campaign file's recipients.data, and plan again."
+    raise ListError(
+        f"{source}: the template uses {names}, which neither a column of data nor default_data provides", hint=hint
+    )
+
+
+def _check_columns(wanted: Iterable[str], header: Sequence[str], source: Path | str) -> None:
     count = Counter(header)
     for name in wanted:
         if count[name] == 0:

@@ -8,35 +8,36 @@ Memory does not depend on the length of the list.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from bulksend.errors import ListError, SnapshotError
 from bulksend.model import ChunkInfo, SkipReason
 from bulksend.recipients import addresses
 from bulksend.recipients.columns import compute as pc
-from bulksend.recipients.csv_list import CsvList
 from bulksend.recipients.duplicates import DuplicateFinder
-from bulksend.recipients.entries import MAX_DATA_CHARS, EntryWriter, overlong
+from bulksend.recipients.entries import EntryWriter
+from bulksend.recipients.limit import Limit
 from bulksend.recipients.mapping import bind
+from bulksend.recipients.opening import open_list
+from bulksend.recipients.rows import RowChecks
 from bulksend.recipients.scratch import Cells, scratch_folder, sync_folder
 from bulksend.recipients.skipped import (
     SKIPPED_SCHEMA,
-    Fault,
     SkippedWriter,
     duplicates_batch,
     faults_batch,
     path_of_skipped,
 )
 from bulksend.recipients.snapshot import SnapshotWriter
+from bulksend.recipients.source import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bulksend.recipients.csv_list import Block
+    from bulksend.recipients.block import Block
     from bulksend.recipients.mapping import BoundMapping, Mapping
+    from bulksend.recipients.source import ListFormat
 
 __all__ = ["Snapshot", "take_snapshot"]
 
@@ -45,7 +46,8 @@ __all__ = ["Snapshot", "take_snapshot"]
 class Snapshot:
     """A finished snapshot. rows = entries + the sum of `skipped`.
 
-    `size_bytes` and `sha256` (hex) are those of the file at `path`, `list_digest` is the SHA-256 of the list's bytes.
+    `size_bytes` and `sha256` (hex) are those of the file at `path`, `list_digest` is the SHA-256 of the list's bytes
+    (see `list_digest`), those after a limit included.
     """
 
     path: Path
@@ -65,20 +67,25 @@ def _no_progress(_rows: int) -> None:
 
 
 def take_snapshot(
-    source: Path,
+    source: Path | str,
     mapping: Mapping,
     *,
     campaign_id: str,
     folder: Path,
+    form: ListFormat = PLAIN,
+    limit: int | None = None,
     on_progress: Callable[[int], None] = _no_progress,
 ) -> Snapshot:
     """Make the snapshot of a list.
 
     Args:
-        source: the list, a CSV file in UTF-8.
+        source: the list: a CSV file, also as .gz, .zst or .bz2; a .parquet file, or a folder of them; or the s3:// URL
+            of such a file or folder.
         mapping: what its columns are for.
         campaign_id: names the snapshot, and is the value of each entry's tag bulksend-campaign.
         folder: where snapshots are kept; made if it is not there.
+        form: how to read the list where that cannot be seen from it.
+        limit: only the first so many rows that can be sent to become entries; the list counts as ended after them.
         on_progress: called now and then with the number of rows read so far.
 
     Returns:
@@ -88,17 +95,19 @@ def take_snapshot(
         ListError: the list or the mapping cannot be used. Nothing is left in the folder.
         SnapshotError: the snapshot cannot be written, for instance because the disk is full.
     """
-    with CsvList(source) as rows:
-        bound = bind(mapping, rows.header, source)
+    with open_list(source, form) as rows:
+        bound = bind(mapping, rows.header, source, rows.json_columns)
         try:
             with scratch_folder(folder, campaign_id) as scratch:
-                plan = _Plan(bound, campaign_id, scratch, source.stat().st_size if mapping.dedupe else None)
+                plan = _Plan(bound, campaign_id, scratch, rows.csv_bytes if mapping.dedupe else None, limit)
                 for block in rows.blocks(bound.columns):
                     plan.set_aside(block)
                     on_progress(plan.rows)
+                    if plan.full:
+                        break
                 if plan.rows == 0:
                     raise ListError(f"{source}: the list has a header and no rows")
-                return plan.finish(folder, rows.digest)
+                return plan.finish(folder, rows.hash_rest())
         except OSError as error:
             raise SnapshotError(
                 f"the snapshot cannot be written to {folder}: {error}",
@@ -109,58 +118,68 @@ def take_snapshot(
 class _Plan:
     """The two passes over one list."""
 
-    def __init__(self, mapping: BoundMapping, campaign_id: str, scratch: Path, list_bytes: int | None) -> None:
-        self._mapping = mapping
+    def __init__(
+        self, mapping: BoundMapping, campaign_id: str, scratch: Path, list_bytes: int | None, limit: int | None
+    ) -> None:
         self._campaign_id = campaign_id
         self._scratch = scratch
-        needed = {*mapping.data, *(column for text in mapping.tags.values() for column in text.columns)}
-        self._kept = [column for column in mapping.columns if column in needed]
-        fields: dict[str, pa.DataType] = {"row": pa.int64(), "address": pa.string()}
-        fields |= {f"c{place}": pa.string() for place in range(len(self._kept))}
-        self._good = Cells(scratch / "rows.arrow", pa.schema(fields))
+        self._checks = RowChecks(mapping)
+        self._good = Cells(scratch / "rows.arrow", self._checks.schema)
         self._faulty = Cells(scratch / "faults.arrow", SKIPPED_SCHEMA)
         self._finder = None if list_bytes is None else DuplicateFinder(scratch, list_bytes)
         self._entries = EntryWriter(mapping, campaign_id)
+        self._warnings = mapping.warnings
+        self._limit = None if limit is None else Limit(limit, distinct=self._finder is not None)
         self.rows = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether enough rows are set aside for all the entries that are wanted."""
+        return self._limit is not None and self._limit.reached
 
     def set_aside(self, block: Block) -> None:
         """First pass, one block."""
         self.rows += len(block.rows) + len(block.faults)
-        raw = block.columns[self._mapping.address]
-        canonical, reasons = addresses.check(raw)
-        for place, chars in overlong(block.columns, self._mapping).items():
-            reasons.setdefault(place, f"{chars:,} characters of template data; SES takes {MAX_DATA_CHARS:,}")
-        faults = block.faults + [Fault(block.rows[i].as_py(), raw[i].as_py(), why) for i, why in reasons.items()]
-        faults.sort(key=lambda fault: fault.row)
-        columns: list[pa.Array[Any]] = [block.rows, canonical, *(block.columns[name] for name in self._kept)]
-        if reasons:
-            places = pa.array(range(len(block.rows)), pa.int64())
-            kept = pc.invert(pc.is_in(places, pa.array(list(reasons), pa.int64())))
-            columns = [column.filter(kept) for column in columns]
-        self._good.write(columns)
+        good, faults = self._checks.judge(block)
+        self._good.write(good.columns)
         self._faulty.write(faults_batch(faults).columns)
-        if self._finder is not None and len(columns[0]):
-            self._finder.add(columns[0], addresses.comparison_keys(columns[1]))
+        if len(good) and (self._finder is not None or self._limit is not None):
+            keys = addresses.comparison_keys(good["address"])
+            if self._finder is not None:
+                self._finder.add(good["row"], keys)
+            if self._limit is not None:
+                self._limit.add(keys)
 
     def finish(self, folder: Path, list_digest: str) -> Snapshot:
         """Second pass: write the snapshot and the skipped rows, and put them in their places."""
         duplicates = None if self._finder is None else self._finder.find()
         snapshot = SnapshotWriter(self._scratch / "snapshot.parquet")
         skipped = SkippedWriter(self._scratch / "skipped.parquet")
+        room = self.rows if self._limit is None else self._limit.entries
         for number in range(len(self._good)):
-            rows, canonical, *kept = self._good.read(number).columns
+            good = self._good.read(number)
             left_out = [self._faulty.read(number)]
-            if duplicates is not None and len(rows):
-                repeated, firsts = duplicates.among(rows)
+            if duplicates is not None and len(good):
+                repeated, firsts = duplicates.among(good["row"])
                 if len(repeated):
-                    is_repeated = pc.is_in(rows, repeated)
-                    left_out.append(duplicates_batch(repeated, canonical.filter(is_repeated), firsts))
-                    is_first = pc.invert(is_repeated)
-                    rows, canonical, *kept = (column.filter(is_first) for column in (rows, canonical, *kept))
-            if len(rows):
-                columns = dict(zip(self._kept, kept, strict=True))
-                snapshot.add(rows, canonical, self._entries.write(rows, canonical, columns))
+                    is_repeated = pc.is_in(good["row"], repeated)
+                    left_out.append(duplicates_batch(repeated, good["address"].filter(is_repeated), firsts))
+                    good = good.filter(pc.invert(is_repeated))
+            if self._limit is not None and len(good) >= room:
+                # What comes after the last entry is as if it had never been in the list.
+                good = good.slice(0, room)
+                self.rows = good["row"][room - 1].as_py()
+                left_out = [batch.filter(pc.less_equal(batch["row"], self.rows)) for batch in left_out]
+            room -= len(good)
+            if len(good):
+                ready = self._checks.ready(good)
+                written = self._entries.write(
+                    good["row"], ready.mailboxes, ready.columns, copies=ready.copies, headers=ready.headers
+                )
+                snapshot.add(good["row"], good["address"], written, ready.recipients)
             skipped.add(left_out)
+            if self._limit is not None and room == 0:
+                break
         self._good.remove()  # before the sync, which would write it to the disk
         self._faulty.remove()
         snapshot.close()
@@ -184,5 +203,5 @@ class _Plan:
             recipients=sum(chunk.recipients for chunk in snapshot.chunks),
             skipped=dict(skipped.counts),
             list_digest=list_digest,
-            warnings=(*self._mapping.warnings, *self._entries.warnings),
+            warnings=(*self._warnings, *self._entries.warnings),
         )

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from bulksend.errors import SnapshotError
 from bulksend.model import Chunk, ChunkInfo
+from bulksend.recipients.columns import compute as pc
 from bulksend.recipients.columns import int32s, int64s, single
 from bulksend.recipients.parquet import ParquetFile
 
@@ -51,9 +52,10 @@ class SnapshotWriter:
         self._waiting_entries = 0
         self._waiting_bytes = 0
 
-    def add(self, rows: Numbers, addresses: Texts, entries: Texts) -> None:
-        """Append entries, each with its comma."""
-        recipients = pa.repeat(pa.scalar(1, pa.int32()), len(rows))
+    def add(self, rows: Numbers, addresses: Texts, entries: Texts, recipients: Numbers | None = None) -> None:
+        """Append entries, each with its comma; `recipients` is 1 for each unless it is given."""
+        if recipients is None:
+            recipients = pa.repeat(pa.scalar(1, pa.int32()), len(rows))
         table = pa.table([rows, addresses, recipients, entries.cast(pa.binary())], schema=SNAPSHOT_SCHEMA)
         offsets = int32s(entries.buffers()[1])[entries.offset :]
         start, count = 0, len(table)
@@ -77,9 +79,10 @@ class SnapshotWriter:
         self.file.close()
 
     def _write_chunk(self) -> None:
-        self.file.write(pa.concat_tables(self._waiting))
-        entries = self._waiting_entries
-        self.chunks.append(ChunkInfo(number=len(self.chunks), entries=entries, recipients=entries))
+        table = pa.concat_tables(self._waiting)
+        self.file.write(table)
+        recipients = int(pc.sum(table["recipients"]).as_py())
+        self.chunks.append(ChunkInfo(len(self.chunks), entries=self._waiting_entries, recipients=recipients))
         self._waiting, self._waiting_entries, self._waiting_bytes = [], 0, 0
 
 

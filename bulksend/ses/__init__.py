@@ -1,11 +1,28 @@
-"""Requests and answers: the envelope, the transport, the account."""
+"""Requests and answers: the envelope, the transport, the account, the templates."""
 
 from __future__ import annotations
 
 from bulksend.ses.account import Account, find_binding
 from bulksend.ses.client import AwsAccess
 from bulksend.ses.compatible import CompatibleTransport
-from bulksend.ses.envelope import Envelope
+from bulksend.ses.envelope import Envelope, EnvelopeAttachment
+from bulksend.ses.placeholders import fill, variables_of
 from bulksend.ses.skew import ServerClock
+from bulksend.ses.templates import ListedTemplate, TemplateContent, TemplateError, TemplateNotFoundError, Templates
 
-__all__ = ["Account", "AwsAccess", "CompatibleTransport", "Envelope", "ServerClock", "find_binding"]
+__all__ = [
+    "Account",
+    "AwsAccess",
+    "CompatibleTransport",
+    "Envelope",
+    "EnvelopeAttachment",
+    "ListedTemplate",
+    "ServerClock",
+    "TemplateContent",
+    "TemplateError",
+    "TemplateNotFoundError",
+    "Templates",
+    "fill",
+    "find_binding",
+    "variables_of",
+]

@@ -8,13 +8,14 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
-from bulksend.errors import AccountError, ConfigError
+from bulksend.errors import ConfigError
 from bulksend.model import AccountStatus, Binding
-from bulksend.ses.client import AwsAccess, open_client
+from bulksend.ses.client import AwsAccess, explained, open_client
 from bulksend.ses.skew import ServerClock, server_time
 
 __all__ = ["Account", "find_binding"]
 
+CREDENTIALS_REFUSED = (401, 403)
 SKEW_CODES = ("RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture")
 
 
@@ -29,10 +30,9 @@ class Account:
 
     async def __aenter__(self) -> Self:
         try:
-            self._client = await self._clients.enter_async_context(open_client(self._access, retrying=True))
+            await self._open()
         except Exception as error:
-            raise _explained(error) from error
-        self._client.meta.events.register("before-send.sesv2", self._before_send)
+            raise explained(error) from error
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -43,7 +43,7 @@ class Account:
         try:
             reply = await self._ask()
         except Exception as error:
-            raise _explained(error) from error
+            raise explained(error) from error
         quota = reply.get("SendQuota", {})
         limit = float(quota.get("Max24HourSend", -1))
         return AccountStatus(
@@ -55,6 +55,11 @@ class Account:
             enforcement_status=str(reply.get("EnforcementStatus", "HEALTHY")),
         )
 
+    async def _open(self) -> None:
+        await self._clients.aclose()
+        self._client = await self._clients.enter_async_context(open_client(self._access, retrying=True))
+        self._client.meta.events.register("before-send.sesv2", self._before_send)
+
     async def _ask(self) -> dict[str, Any]:
         from botocore.exceptions import ClientError  # noqa: PLC0415
 
@@ -62,9 +67,12 @@ class Account:
             return await self._client.get_account()  # type: ignore[no-any-return]
         except ClientError as error:
             there = server_time(dict(error.response))
-            if there is None or error.response.get("Error", {}).get("Code") not in SKEW_CODES:
+            if there is not None and error.response.get("Error", {}).get("Code") in SKEW_CODES:
+                self._clock.set(there)
+            elif error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in CREDENTIALS_REFUSED:
+                await self._open()  # credentials may have been replaced since: a new client reads them anew
+            else:
                 raise
-            self._clock.set(there)
             return await self._client.get_account()  # type: ignore[no-any-return]
 
     async def _before_send(self, request: Any, **_: object) -> None:
@@ -85,7 +93,7 @@ async def find_binding(access: AwsAccess) -> Binding:
     try:
         region = access.region or aioboto3.Session(profile_name=access.profile).region_name
     except Exception as error:
-        raise _explained(error) from error
+        raise explained(error) from error
     if region is None:
         raise ConfigError(
             "no AWS region is set",
@@ -97,26 +105,5 @@ async def find_binding(access: AwsAccess) -> Binding:
         async with open_client(access, "sts", retrying=True) as client:
             identity = await client.get_caller_identity()
     except Exception as error:
-        raise _explained(error) from error
+        raise explained(error) from error
     return Binding(str(identity["Account"]), region)
-
-
-def _explained(error: Exception) -> AccountError:
-    from botocore import exceptions as sdk  # noqa: PLC0415
-
-    match error:
-        case sdk.ClientError():
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            text = str(error.response.get("Error", {}).get("Message", ""))
-            return AccountError(f"{error.operation_name} was refused: {code}: {text}")
-        case sdk.NoCredentialsError() | sdk.PartialCredentialsError():
-            return AccountError(
-                "no AWS credentials were found",
-                hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, pass --profile, or log in with: aws sso login.",
-            )
-        case sdk.ProfileNotFound():
-            return AccountError(str(error), hint="Name a profile of ~/.aws/config with --profile or aws.profile.")
-        case sdk.BotoCoreError():
-            return AccountError(str(error), hint="Check the network, the region and --endpoint-url.")
-        case _:
-            return AccountError(f"{type(error).__name__}: {error}")

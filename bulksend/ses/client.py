@@ -6,7 +6,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["AwsAccess", "open_client"]
+from bulksend.errors import AccountError
+
+__all__ = ["AwsAccess", "explained", "open_client", "refusal_code"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,56 @@ def open_client(
         parameter_validation=retrying,
         retries={"mode": "standard", "total_max_attempts": 3 if retrying else 1},
         tcp_keepalive=True,
+        http_session_cls=_direct_session(),
     )
     session = aioboto3.Session(profile_name=access.profile, region_name=access.region)
     # An endpoint override is SES's: STS is never asked at a SES endpoint.
     return session.client(service, endpoint_url=access.endpoint_url, config=config)  # type: ignore[no-any-return]
+
+
+def explained(error: Exception) -> AccountError:
+    """What the SDK raised, in words."""
+    from botocore import exceptions as sdk  # noqa: PLC0415
+
+    match error:
+        case sdk.ClientError():
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            text = str(error.response.get("Error", {}).get("Message", ""))
+            return AccountError(f"{error.operation_name} was refused: {code}: {text}")
+        case sdk.NoCredentialsError() | sdk.PartialCredentialsError():
+            return AccountError(
+                "no AWS credentials were found",
+                hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, pass --profile, or log in with: aws sso login.",
+            )
+        case sdk.ProfileNotFound():
+            return AccountError(str(error), hint="Name a profile of ~/.aws/config with --profile or aws.profile.")
+        case sdk.BotoCoreError():
+            return AccountError(str(error), hint="Check the network, the region and --endpoint-url.")
+        case _:
+            return AccountError(f"{type(error).__name__}: {error}")
+
+
+def refusal_code(error: Exception) -> str:
+    """The code of SES's refusal, such as NotFoundException; empty for all that is no refusal."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+
+
+def _direct_session() -> type:
+    """The SDK's HTTP session without redirects: it would post a batch again, and to whatever host an answer names."""
+    from aiobotocore.httpsession import AIOHTTPSession  # noqa: PLC0415
+
+    class DirectSession(AIOHTTPSession):  # type: ignore[misc]
+        async def _get_session(self, proxy_url: str | None) -> Any:
+            return _WithoutRedirects(await super()._get_session(proxy_url))
+
+    return DirectSession
+
+
+class _WithoutRedirects:
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    async def request(self, method: str, **arguments: Any) -> Any:
+        return await self._session.request(method, **arguments, allow_redirects=False)

@@ -12,6 +12,9 @@ from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from typing import Any, Self
 
+import orjson
+
+from bulksend.errors import ConfigError
 from bulksend.model import Answer, Answered, Doubtful, EntryResult, NotSent, Refused
 from bulksend.ses.client import AwsAccess, open_client
 from bulksend.ses.skew import ServerClock, server_time
@@ -23,6 +26,7 @@ _left: ContextVar[list[bool]] = ContextVar("left")
 
 LARGE_BODY_BYTES = 512 * 1024
 """Above this a body is handed over as a stream: aiohttp warns of larger ones that are written in one piece."""
+MAX_TEXT_CHARACTERS = 2000
 SLACK_S = 5.0
 """The whole call may take connecting and answering, and this.
 
@@ -49,9 +53,15 @@ class CompatibleTransport:
         self._generation = 0
         self._renewing = asyncio.Lock()
         self._clock = clock or ServerClock()
+        self._arguments = {"DefaultContent": {}, "BulkEmailEntries": [], **_endpoint_argument(prefix, suffix)}
 
     async def __aenter__(self) -> Self:
-        """Raises what the SDK raises for want of a region or of credentials' files."""
+        """Raises ConfigError without awscrt for a multi-region endpoint, and what the SDK raises for want of a region.
+
+        What it raises for want of credentials' files is raised too.
+        """
+        if "EndpointId" in self._arguments:
+            _want_awscrt()
         self._client = await self._open()
         return self
 
@@ -66,7 +76,7 @@ class CompatibleTransport:
         _left.set(left)
         try:
             async with asyncio.timeout(self._limit_s):
-                reply = await self._client.send_bulk_email(DefaultContent={}, BulkEmailEntries=[])
+                reply = await self._client.send_bulk_email(**self._arguments)
         except TimeoutError:
             return Doubtful("no whole answer in time") if left else NotSent("no connection in time")
         except asyncio.CancelledError:
@@ -104,6 +114,28 @@ class CompatibleTransport:
         _left.get().append(True)
 
 
+def _endpoint_argument(prefix: bytes, suffix: bytes) -> dict[str, str]:
+    """The frozen request's EndpointId as the SDK has to be given it.
+
+    In the body alone, it would not be seen: the SDK would sign plain SigV4 for the Region's own host.
+    """
+    if b'"EndpointId":' not in prefix:
+        return {}
+    endpoint_id = orjson.loads(prefix + suffix).get("EndpointId")
+    return {} if endpoint_id is None else {"EndpointId": endpoint_id}
+
+
+def _want_awscrt() -> None:
+    from botocore.compat import HAS_CRT  # noqa: PLC0415
+
+    if not HAS_CRT:
+        raise ConfigError(
+            "the campaign's endpoint_id is that of a multi-region endpoint, whose signature (SigV4A) needs awscrt",
+            hint="Install it: pip install 'bulksend[multiregion]'; and see that BOTO_DISABLE_CRT is not true. "
+            "Then send again: nothing was sent.",
+        )
+
+
 def _swap_body(params: dict[str, Any], **_: object) -> None:
     params["body"] = _body.get()
 
@@ -117,11 +149,14 @@ def _read(reply: dict[str, Any]) -> Answer:
         if not isinstance(result, dict):
             return Doubtful("an unreadable result")
         read.append(
-            EntryResult(
-                str(result.get("Status", "")), str(result.get("Error") or ""), str(result.get("MessageId") or "")
-            )
+            EntryResult(_text(result.get("Status")), _text(result.get("Error")), _text(result.get("MessageId")))
         )
     return Answered(read)
+
+
+def _text(value: object) -> str:
+    """What SES wrote, as something that a journal can hold: no lone surrogates, no end without end."""
+    return str(value or "")[:MAX_TEXT_CHARACTERS].encode("utf-8", "replace").decode()
 
 
 def _meaning(error: Exception, generation: int, *, sent: bool) -> Answer:
@@ -139,25 +174,31 @@ def _meaning(error: Exception, generation: int, *, sent: bool) -> Answer:
             | sdk.UnauthorizedSSOTokenError()
         ):
             return Refused(403, "NoCredentials", str(error), by_ses=True, generation=generation)
+        case (
+            sdk.MissingDependencyException()
+            | sdk.EndpointProviderError()
+            | sdk.UnknownSignatureVersionError()
+            | sdk.InvalidRegionError()
+        ):
+            # The SDK cannot make the request at all, now or later: that is no matter of trying again.
+            return Refused(404, type(error).__name__, str(error), by_ses=True, generation=generation)
         case sdk.ConnectTimeoutError() | sdk.SSLError() | sdk.ProxyConnectionError():
             return NotSent(type(error).__name__)
         case sdk.EndpointConnectionError() if isinstance(error.kwargs.get("error"), aiohttp.ClientConnectorError):
             return NotSent("no connection could be made")
-        case _ if not sent:
-            return NotSent(f"{type(error).__name__}: {error}")
         case _:
-            return Doubtful(type(error).__name__)
+            return Doubtful(type(error).__name__) if sent else NotSent(f"{type(error).__name__}: {error}")
 
 
 def _refusal(response: dict[str, Any], generation: int) -> Refused:
     metadata = response.get("ResponseMetadata", {})
     headers: dict[str, str] = metadata.get("HTTPHeaders", {})
     error = response.get("Error", {})
-    code = str(error.get("Code", ""))
+    code = _text(error.get("Code"))
     return Refused(
         http_status=int(metadata.get("HTTPStatusCode", 0)),
         code="" if code.isdigit() else code,
-        text=str(error.get("Message", "")),
+        text=_text(error.get("Message")),
         by_ses="x-amzn-requestid" in headers,
         server_time=server_time(response),
         generation=generation,

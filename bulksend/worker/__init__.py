@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bulksend.worker.control import cancel, pause, retry
 from bulksend.worker.planning import Planned, plan
+from bulksend.worker.rehearsal import dry_run, send_samples
 from bulksend.worker.results import STATES, Doubt, Resolved, doubts, resolve, results
 from bulksend.worker.sending import Sent, send
 from bulksend.worker.store import Store, Target, find_target
@@ -15,10 +17,15 @@ __all__ = [
     "Sent",
     "Store",
     "Target",
+    "cancel",
     "doubts",
+    "dry_run",
     "find_target",
+    "pause",
     "plan",
     "resolve",
     "results",
+    "retry",
     "send",
+    "send_samples",
 ]

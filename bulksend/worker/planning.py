@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bulksend.config import CampaignFile, Settings, frozen_keys
+from bulksend.config import AttachedFile, CampaignFile, Settings, frozen_keys, read_attachments
 from bulksend.errors import CampaignChangedError, ListError
 from bulksend.model import Binding, Campaign, CampaignState, Policy
 from bulksend.recipients import Mapping, Snapshot, take_snapshot
-from bulksend.ses import AwsAccess, Envelope, find_binding
+from bulksend.recipients.source import ListFormat, list_digest
+from bulksend.ses import Envelope, EnvelopeAttachment, find_binding
 from bulksend.worker.store import Store
+from bulksend.worker.templates import aws_access, template_variables
 
 __all__ = ["Planned", "aws_access", "plan", "policy_of"]
 
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 ID_LENGTH = 26
+LIMIT = "limit"
+"""Frozen with a campaign that was planned for the first rows only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,36 +41,45 @@ def plan(
     store: Store,
     *,
     again: bool = False,
+    limit: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Planned:
     """Check the list and freeze the campaign; a campaign that is known already is only compared. Nothing is sent.
 
-    `again` allows a list and content that an earlier campaign of another name has sent. `on_progress` is told the rows
-    read so far.
+    `again` allows a list and content that an earlier campaign of another name has sent. `limit` takes only the first so
+    many rows that can be sent. `on_progress` is told the rows read so far.
 
     Raises:
         AccountError: the account that the campaign is bound to cannot be found out.
+        ConfigError: an attachment cannot be read.
         CampaignChangedError: the name is known, with something else behind it; the keys that differ are named.
         ListError: the list cannot be used, or has no usable recipient.
     """
+    attached = read_attachments(file.content.attachments, file.path)
+    frozen = frozen_keys(file, attached)
+    if limit is not None:
+        frozen[LIMIT] = str(limit)
     binding = asyncio.run(find_binding(aws_access(settings)))
     known = store.journal.find(file.name)
     if known is not None:
-        _refuse_changes(known, file, binding)
+        _refuse_changes(known, file, frozen, binding)
         policy = policy_of(file)
         if policy != known.policy:
             store.journal.set_policy(known, policy)
         return Planned(store.journal.campaign(file.name), is_new=False)
     campaign_id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
+    variables = template_variables(file, settings, binding)
     snapshot = take_snapshot(
         file.recipients.path,
-        _mapping(file),
+        _mapping(file, variables.names),
         campaign_id=campaign_id,
         folder=store.snapshots,
+        form=_form(file),
+        limit=limit,
         on_progress=on_progress,
     )
     try:
-        campaign = _campaign(campaign_id, file, binding, snapshot)
+        campaign = _campaign(campaign_id, file, binding, snapshot, attached, frozen)
         _refuse_empty(campaign, file.recipients.path)
         if not again:
             _refuse_repetition(campaign, store)
@@ -75,18 +87,7 @@ def plan(
     except BaseException:
         remove_snapshot(snapshot.path)
         raise
-    return Planned(campaign, is_new=True, warnings=snapshot.warnings)
-
-
-def aws_access(settings: Settings) -> AwsAccess:
-    """What the settings say of where and as whom."""
-    return AwsAccess(
-        region=settings.aws.region,
-        profile=settings.aws.profile,
-        endpoint_url=settings.aws.endpoint_url,
-        connect_timeout_s=settings.transport.connect_timeout_s,
-        answer_timeout_s=settings.transport.answer_timeout_s,
-    )
+    return Planned(campaign, is_new=True, warnings=(*variables.warnings, *snapshot.warnings))
 
 
 def policy_of(file: CampaignFile) -> Policy:
@@ -100,17 +101,33 @@ def remove_snapshot(path: Path) -> None:
         name.unlink(missing_ok=True)
 
 
-def _mapping(file: CampaignFile) -> Mapping:
+def _form(file: CampaignFile) -> ListFormat:
+    return ListFormat(delimiter=file.recipients.delimiter, encoding=file.recipients.encoding)
+
+
+def _mapping(file: CampaignFile, variables: frozenset[str] | None) -> Mapping:
     return Mapping(
         address=file.recipients.address,
         data=file.recipients.data,
         default_data=dict(file.content.default_data),
         tags={**file.content.tags, **file.recipients.tags},
         dedupe=file.recipients.dedupe,
+        cc=file.recipients.cc,
+        bcc=file.recipients.bcc,
+        display_name=file.recipients.display_name,
+        headers=dict(file.recipients.headers),
+        template_variables=variables,
     )
 
 
-def _campaign(campaign_id: str, file: CampaignFile, binding: Binding, snapshot: Snapshot) -> Campaign:
+def _campaign(  # noqa: PLR0917  what a campaign is made of
+    campaign_id: str,
+    file: CampaignFile,
+    binding: Binding,
+    snapshot: Snapshot,
+    attached: Sequence[AttachedFile],
+    frozen: dict[str, str],
+) -> Campaign:
     inline = file.content.inline
     prefix, suffix = Envelope(
         from_address=file.sender.from_address,
@@ -125,6 +142,19 @@ def _campaign(campaign_id: str, file: CampaignFile, binding: Binding, snapshot: 
         inline=None if inline is None else inline.model_dump(exclude_none=True),
         default_data=file.content.default_data,
         headers=file.content.headers,
+        attachments=[
+            EnvelopeAttachment(
+                one.file_name,
+                one.content,
+                one.content_type,
+                one.content_id,
+                one.disposition,
+                one.description,
+                one.transfer_encoding,
+            )
+            for one in attached
+        ],
+        endpoint_id=file.sender.endpoint_id,
     ).frame()
     return Campaign(
         id=campaign_id,
@@ -134,7 +164,7 @@ def _campaign(campaign_id: str, file: CampaignFile, binding: Binding, snapshot: 
         binding=binding,
         prefix=prefix,
         suffix=suffix,
-        frozen=frozen_keys(file),
+        frozen=frozen,
         list_digest=snapshot.list_digest,
         snapshot=snapshot.path.name,
         snapshot_bytes=snapshot.size_bytes,
@@ -147,8 +177,9 @@ def _campaign(campaign_id: str, file: CampaignFile, binding: Binding, snapshot: 
     )
 
 
-def _refuse_changes(known: Campaign, file: CampaignFile, binding: Binding) -> None:
-    now = frozen_keys(file)
+def _refuse_changes(known: Campaign, file: CampaignFile, frozen: dict[str, str], binding: Binding) -> None:
+    # Not to repeat the limit is no change: the campaign goes on with the rows that it was planned for.
+    now = {key: value for key, value in known.frozen.items() if key == LIMIT} | frozen
     changed = [
         f"{key} (was {known.frozen.get(key, 'not set')}, is {now.get(key, 'not set')})"
         for key in sorted(known.frozen.keys() | now.keys())
@@ -162,13 +193,13 @@ def _refuse_changes(known: Campaign, file: CampaignFile, binding: Binding) -> No
         )
         if was != now_is
     ]
-    if file.recipients.path.is_file() and _digest(file.recipients.path) != known.list_digest:
+    if _digest(file) not in (None, known.list_digest):
         changed.append(f"the contents of {file.recipients.path}")
     if changed:
         raise CampaignChangedError(f"{file.name!r} differs in {'; '.join(changed)}")
 
 
-def _refuse_empty(campaign: Campaign, path: Path) -> None:
+def _refuse_empty(campaign: Campaign, path: Path | str) -> None:
     if campaign.entries == 0:
         reasons = ", ".join(f"{count} {reason.value}" for reason, count in campaign.skipped.items() if count)
         raise ListError(f"{path} has no usable recipient: of {campaign.rows} rows {reasons or 'none is left'}")
@@ -176,13 +207,20 @@ def _refuse_empty(campaign: Campaign, path: Path) -> None:
 
 def _refuse_repetition(campaign: Campaign, store: Store) -> None:
     for earlier in store.journal.campaigns():
-        if earlier.list_digest == campaign.list_digest and earlier.frozen == campaign.frozen:
+        if earlier.list_digest == campaign.list_digest and _content(earlier) == _content(campaign):
             raise CampaignChangedError(
                 f"{campaign.name!r} has the same list and content as {earlier.name!r}",
                 hint="To send the same mail to the same people once more, pass --again.",
             )
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _content(campaign: Campaign) -> dict[str, str]:
+    return {key: value for key, value in campaign.frozen.items() if key != LIMIT}
+
+
+def _digest(file: CampaignFile) -> str | None:
+    """The list's, now; None where it is not there any more: the snapshot is what is sent."""
+    try:
+        return list_digest(file.recipients.path, _form(file))
+    except ListError:
+        return None

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from bulksend.errors import SnapshotError, UsageError
-from bulksend.model import Campaign, EntryReport, EntryState, ResultRow, SettlementVerdict
+from bulksend.model import Campaign, CampaignState, EntryReport, EntryState, ResultRow, SettlementVerdict, SkipReason
 from bulksend.recipients import SnapshotReader, skipped_rows
 from bulksend.worker.store import Store
 
@@ -45,16 +45,19 @@ def results(store: Store, campaign: Campaign, states: Collection[str] = ()) -> I
     if unknown:
         raise UsageError(f"no such state: {', '.join(sorted(unknown))}", hint=f"States are {', '.join(STATES)}.")
     wanted = set(states or STATES)
+    cancelled = campaign.state is CampaignState.CANCELLED
     with _reader(store, campaign) as reader:
         for report, row, address in _joined(store, campaign, reader):
-            state = report.state.name.lower()
+            state, status = report.state.name.lower(), report.status
+            if cancelled and report.state is EntryState.PENDING:
+                state, status = "skipped", SkipReason.CANCELLED.value
             if state in wanted:
                 yield ResultRow(
                     campaign.name,
                     row,
                     address,
                     state,
-                    report.status,
+                    status,
                     report.reason,
                     report.message_id,
                     report.attempts,
@@ -91,7 +94,7 @@ def resolve(store: Store, campaign: Campaign, found: Sequence[Doubt], verdict: S
         for d in found
         if verdict is not SettlementVerdict.RESEND or (d.report.at is not None and now - d.report.at >= RESEND_AFTER_S)
     ]
-    decided = store.journal.settle_doubt(campaign, [(d.report, verdict) for d in ripe], why)
+    decided = store.journal.decide_entries(campaign, [(d.report, verdict) for d in ripe], why)
     return Resolved(decided, len(found) - len(ripe), store.journal.tally(campaign).in_doubt)
 
 

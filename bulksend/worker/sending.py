@@ -16,11 +16,11 @@ from typing import Self
 from bulksend.config import Settings
 from bulksend.engine import Engine, Observer
 from bulksend.errors import CampaignChangedError, ExitCode, UsageError
-from bulksend.facts import Committed, Fact
+from bulksend.facts import Audience, Committed
 from bulksend.model import Campaign, CampaignState, Chunk, Tally
 from bulksend.pacing import PaceSettings, QuotaPacer
 from bulksend.recipients import SnapshotReader
-from bulksend.ses import Account, AwsAccess, CompatibleTransport, ServerClock
+from bulksend.ses import Account, AwsAccess, CompatibleTransport, ServerClock, find_binding
 from bulksend.worker.planning import aws_access
 from bulksend.worker.store import Store
 
@@ -41,6 +41,8 @@ class Sent:
         """What the process says: 130 before 5 before 4 before 3."""
         if self.interrupted and self.campaign.state is CampaignState.PAUSED:
             return ExitCode.INTERRUPTED
+        if not self.tally.adds_up:
+            return ExitCode.UNEXPECTED
         if self.campaign.state is not CampaignState.FINISHED:
             return ExitCode.HALTED
         if self.tally.in_doubt:
@@ -55,8 +57,11 @@ def send(
     *,
     observers: Sequence[Observer] = (),
     on_drain: Callable[[], None] = lambda: None,
+    redirect: Callable[[Chunk], Chunk] | None = None,
 ) -> Sent:
     """Send what is left of a planned campaign; the first SIGINT or SIGTERM drains, the second ends at once.
+
+    `redirect` is given each chunk before it is sent; it may exchange its entries.
 
     Raises:
         AccountError: GetAccount does not answer.
@@ -77,8 +82,9 @@ def send(
         interrupted = True
         on_drain()
 
-    with _holding(store, observers), asyncio.Runner(loop_factory=_event_loop()) as runner:
-        runner.run(_send(campaign, settings, access, store, observers, note_signal))
+    audience = Audience(observers)
+    with _holding(store, audience), asyncio.Runner(loop_factory=_event_loop()) as runner:
+        runner.run(_send(campaign, settings, access, store, audience, note_signal, redirect))
     campaign = store.journal.campaign(campaign.name)
     return Sent(campaign, store.journal.tally(campaign), interrupted, time.monotonic() - began_s)
 
@@ -88,13 +94,12 @@ async def _send(  # noqa: PLR0917  the parts to wire
     settings: Settings,
     access: AwsAccess,
     store: Store,
-    observers: Sequence[Observer],
+    audience: Audience,
     on_signal: Callable[[], None],
+    redirect: Callable[[Chunk], Chunk] | None,
 ) -> None:
-    def tell(fact: Fact) -> None:
-        for observer in observers:
-            observer.observe(fact)
-
+    if not campaign.binding.endpoint_url:
+        await _refuse_other_account(campaign, access)
     clock = ServerClock()
     in_flight = settings.engine.max_in_flight
     sent = store.journal.sent_by_minute(campaign.binding.account, campaign.binding.region, time.time() - 86400.0)
@@ -109,21 +114,21 @@ async def _send(  # noqa: PLR0917  the parts to wire
     ) as reader:
         async with (
             Account(access, clock) as account,
-            QuotaPacer(account.read, settings=pace, sent=sent, observe=tell) as pacer,
+            QuotaPacer(account.read, settings=pace, sent=sent, observe=audience.observe) as pacer,
             CompatibleTransport(
                 access, campaign.prefix, campaign.suffix, max_connections=in_flight, clock=clock
             ) as transport,
         ):
             gc.collect()
             gc.freeze()  # the SDK's models are many and live for ever: later collections need not walk them
-            with _ChunkThread(reader) as source:
+            with _ChunkThread(reader, redirect) as source:
                 engine = Engine(
                     campaign.id,
                     source=source,
                     journal=store.journal,
                     transport=transport,
                     pacer=pacer,
-                    observers=observers,
+                    observers=(audience,),
                     policy=campaign.policy,
                     max_in_flight=in_flight,
                 )
@@ -134,8 +139,9 @@ async def _send(  # noqa: PLR0917  the parts to wire
 class _ChunkThread:
     """Reads chunks in a thread of its own. Satisfies the engine's Source."""
 
-    def __init__(self, reader: SnapshotReader) -> None:
+    def __init__(self, reader: SnapshotReader, redirect: Callable[[Chunk], Chunk] | None = None) -> None:
         self._reader = reader
+        self._redirect = redirect
         self._thread = ThreadPoolExecutor(1, "snapshot")
 
     def __enter__(self) -> Self:
@@ -145,14 +151,17 @@ class _ChunkThread:
         self._thread.shutdown()
 
     async def chunk(self, number: int) -> Chunk:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._reader.chunk, number)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, number)
+
+    def _read(self, number: int) -> Chunk:
+        chunk = self._reader.chunk(number)
+        return chunk if self._redirect is None else self._redirect(chunk)
 
 
 @contextmanager
-def _holding(store: Store, observers: Sequence[Observer]) -> Iterator[None]:
+def _holding(store: Store, audience: Audience) -> Iterator[None]:
     def tell(duration_s: float, operations: int) -> None:
-        for observer in observers:
-            observer.observe(Committed(duration_s, operations))
+        audience.observe(Committed(duration_s, operations))
 
     store.journal.on_commit = tell
     with store.journal.sending():
@@ -173,7 +182,7 @@ def _draining(engine: Engine, on_signal: Callable[[], None]) -> Iterator[None]:
         else:
             engine.abandon()
 
-    signals = [signal.SIGINT, signal.SIGTERM]
+    signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     try:
         for number in signals:
             loop.add_signal_handler(number, stop)
@@ -207,6 +216,15 @@ def _bound_access(campaign: Campaign, settings: Settings) -> AwsAccess:
         connect_timeout_s=access.connect_timeout_s,
         answer_timeout_s=access.answer_timeout_s,
     )
+
+
+async def _refuse_other_account(campaign: Campaign, access: AwsAccess) -> None:
+    account = (await find_binding(access)).account
+    if account != campaign.binding.account:
+        raise CampaignChangedError(
+            f"{campaign.name!r} differs in the account (was {campaign.binding.account}, is {account})",
+            hint="Use the credentials of the account that it was planned for, or plan it anew under another name.",
+        )
 
 
 def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

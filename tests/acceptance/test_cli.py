@@ -28,6 +28,7 @@ name = "launch"
 from = "Example News <news@example.com>"
 [content]
 inline = { subject = "Hello {{first_name}}", text = "Dear {{first_name}}" }
+default_data = { first_name = "friend" }
 [recipients]
 path = "list.csv"
 """
@@ -382,4 +383,103 @@ for row in launch.results("accepted"):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
     assert done.stdout == "300\nfinished 300\n", done.stderr
     assert len(program.splitlines()) <= 10
+    assert folder.is_dir()
+
+
+def test_pause_and_resume_from_a_second_terminal(folder: Path, simulator: SimulatorProcess) -> None:
+    with sending(folder, simulator) as sender:
+        assert bulksend("pause", "launch").returncode == 0
+        out, err = sender.communicate(timeout=10)
+        assert sender.returncode == 5
+        facts = json.loads(out)
+        assert (facts["state"], facts["in_flight"], facts["in_doubt"], facts["adds_up"]) == ("paused", 0, 0, True)
+        assert "Interrupted" not in err
+    simulator.settings(max_send_rate_per_s=5000)
+    resumed = bulksend("resume", "launch", "--output", "json", url=simulator.url)
+    assert resumed.returncode == 0
+    facts = json.loads(resumed.stdout)
+    assert facts["accepted"] == 5000
+    assert simulator.tally(facts["id"])["copies"] == []
+    assert bulksend("pause", "launch").returncode == 2
+
+
+def test_cancel_is_for_good(folder: Path, simulator: SimulatorProcess) -> None:
+    with sending(folder, simulator) as sender:
+        assert bulksend("cancel", "launch").returncode == 2, "nobody can be asked here"
+        assert bulksend("cancel", "launch", "--yes").returncode == 0
+        out, _ = sender.communicate(timeout=10)
+        assert sender.returncode == 5
+        facts = json.loads(out)
+        assert (facts["state"], facts["pending"], facts["adds_up"]) == ("cancelled", 0, True)
+        assert facts["skipped"]["cancelled"] == 5000 - facts["accepted"]
+    assert facts["accepted"] == simulator.tally(facts["id"])["accepted"]
+    assert bulksend("send", "launch", "--yes", url=simulator.url).returncode == 2
+    assert bulksend("resume", "launch", url=simulator.url).returncode == 2
+    skipped = bulksend("results", "launch", "--state", "skipped", "--format", "jsonl").stdout.splitlines()
+    assert len(skipped) == facts["skipped"]["cancelled"]
+
+
+def test_retry_takes_dead_letters_up_again(folder: Path, simulator: SimulatorProcess) -> None:
+    write_list(
+        folder / "list.csv",
+        ["a@example.com", "fault.message_rejected.1+b@example.com", "fault.invalid_parameter.1+c@example.com"],
+    )
+    assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 3
+    assert "1 dead letters are pending" in bulksend("retry", "launch", "--status", "MessageRejected").stderr
+    assert bulksend("send", "launch", "--yes", url=simulator.url).returncode == 3
+    assert "1 dead letters are pending" in bulksend("retry", "launch").stderr
+    assert bulksend("send", "launch", "--yes", url=simulator.url).returncode == 0
+    assert simulator.tally()["copies"] == []
+
+
+def test_status_watches_until_the_end(folder: Path, simulator: SimulatorProcess) -> None:
+    with sending(folder, simulator) as sender:
+        sender.send_signal(signal.SIGINT)
+        watched = bulksend("status", "launch", "--watch")
+        assert watched.returncode == 0
+        assert "launch is paused" in watched.stdout
+
+
+def test_the_quota(folder: Path, simulator: SimulatorProcess) -> None:
+    shown = json.loads(bulksend("quota", "--output", "json", url=simulator.url).stdout)
+    assert (shown["max_send_rate_per_s"], shown["sending_enabled"]) == (2000.0, True)
+    assert "2,000 recipients a second" in bulksend("quota", url=simulator.url).stderr
+    assert folder.is_dir()
+
+
+def test_templates_go_up_and_come_down(folder: Path, simulator: SimulatorProcess) -> None:
+    (folder / "template.toml").write_text(
+        'name = "hello"\nsubject = "Hi {{first_name}}"\ntext = "Dear {{first_name}}"\n'
+    )
+    assert bulksend("template", "push", "template.toml", url=simulator.url).returncode == 0
+    listed = json.loads(bulksend("template", "list", "--output", "json", url=simulator.url).stdout)
+    assert "hello" in [t["name"] for t in listed]
+    pulled = json.loads(bulksend("template", "pull", "hello", url=simulator.url).stdout)
+    assert pulled["subject"] == "Hi {{first_name}}"
+    stored = CAMPAIGN.replace(CAMPAIGN.splitlines()[4], 'template = "hello"')
+    (folder / "campaign.toml").write_text(stored, "utf-8")
+    rendered = bulksend("template", "render", "campaign.toml", '{"first_name": "Ada"}', url=simulator.url)
+    assert "Dear Ada" in rendered.stdout
+    assert bulksend("template", "pull", "nowhere", url=simulator.url).returncode == 2
+
+
+def test_samples_to_oneself(folder: Path, simulator: SimulatorProcess) -> None:
+    sent = bulksend("send", "campaign.toml", "--test", "me@example.com", "--rows", "2", url=simulator.url)
+    assert sent.returncode == 0
+    entries = [e for r in simulator.requests() for e in (r["body"] or {}).get("BulkEmailEntries", [])]
+    assert [e["Destination"] for e in entries] == [{"ToAddresses": ["me@example.com"]}] * 2
+    assert not (folder / ".bulksend").exists()
+
+
+def test_a_dry_run_reaches_nobody(folder: Path, simulator: SimulatorProcess) -> None:
+    rehearsed = bulksend("send", "campaign.toml", "--dry-run", "--output", "json", url=simulator.url)
+    assert rehearsed.returncode == 0
+    assert json.loads(rehearsed.stdout)["accepted"] == 300
+    assert simulator.tally()["requests"] == 0
+    assert not (folder / ".bulksend").exists()
+
+
+def test_the_first_of_a_list(folder: Path, simulator: SimulatorProcess) -> None:
+    sent = bulksend("send", "campaign.toml", "--yes", "--limit", "7", "--output", "json", url=simulator.url)
+    assert json.loads(sent.stdout)["accepted"] == 7
     assert folder.is_dir()

@@ -79,7 +79,7 @@ def test_its_sandbox_makes_dead_letters_with_their_text(tmp_path: Path, ministac
             *[f"success+{n}@simulator.amazonses.com" for n in range(20, 40)],
             "another@example.org",
         ],
-        body=CAMPAIGN,
+        body=CAMPAIGN.replace('plan = "free"', 'plan = "free", email_again = "the one above"'),
     )
     ended = desk.send(pace=PaceSettings())
     assert ended.state is CampaignState.FINISHED

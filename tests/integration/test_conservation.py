@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,6 +24,11 @@ from bulksend.model import Binding, Campaign, CampaignState, ChunkInfo, Policy, 
 from tests.clocks import JumpingLoop
 from tests.ses_in_memory import ListInMemory, OpenGate, SesInMemory, Weather
 
+DEAD: list[asyncio.Task[Any]] = []
+"""What was going on when a process died. It is kept.
+
+To let go of it would run its `finally` clauses, as no death does.
+"""
 CHUNKS = 3
 EACH = 17
 ENTRIES = CHUNKS * EACH
@@ -52,7 +60,8 @@ def one_run(
     journal: SqliteJournal, campaign: Campaign, ses: SesInMemory, *, die_after_s: float | None, seed: int
 ) -> None:
     """Send until the end, or until the process dies: then nothing that it would still have written is written."""
-    loop = JumpingLoop(patience_s=0.002)
+    loop = JumpingLoop()
+    at_work = 0
     engine = Engine(
         campaign.id,
         source=ListInMemory(CHUNKS, EACH),
@@ -65,6 +74,17 @@ def one_run(
         uniform=random.Random(seed).uniform,
     )
     journal.now = loop.now
+    write = journal._write
+
+    async def counted(work: Callable[[sqlite3.Connection], Any]) -> Any:
+        nonlocal at_work
+        at_work += 1
+        try:
+            return await write(work)
+        finally:
+            at_work -= 1
+
+    loop.stand_still_while(lambda: at_work > 0)
 
     async def main() -> None:
         running = asyncio.ensure_future(engine.run())
@@ -74,12 +94,14 @@ def one_run(
         await asyncio.wait([running], timeout=die_after_s)
         running.add_done_callback(lambda task: task.cancelled() or task.exception())
 
-    with journal.sending():
+    with pytest.MonkeyPatch.context() as patch, journal.sending():
+        patch.setattr(journal, "_write", counted)
         try:
             loop.run_until_complete(main())
         finally:
             for task in asyncio.all_tasks(loop):
-                task._log_destroy_pending = False  # type: ignore[attr-defined]  # they die with the process
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                DEAD.append(task)
             loop.close()
 
 

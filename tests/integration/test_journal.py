@@ -105,7 +105,7 @@ def test_evidence_that_came_meanwhile_narrows_an_intent(journal: SqliteJournal) 
         assert sent is not None
         await journal.settle(sent, [LATER, LATER, OK])
         reports = list(person.reports(campaign))
-        assert person.settle_doubt(campaign, [(reports[0], SettlementVerdict.ACCEPTED)], "an event") == 1
+        assert person.decide_entries(campaign, [(reports[0], SettlementVerdict.ACCEPTED)], "an event") == 1
         narrowed = await journal.intend(batch(campaign.id, [0, 1]))
         assert narrowed is not None
         assert list(narrowed.batch.indices) == [1]
@@ -146,8 +146,8 @@ def test_settling_is_once_and_resend_opens_the_chunk_again(journal: SqliteJourna
         asyncio.run(main())
     reports = [r for r in journal.reports(campaign) if r.state is EntryState.IN_DOUBT]
     decisions = [(r, SettlementVerdict.RESEND) for r in reports[:3]] + [(reports[3], SettlementVerdict.DROP)]
-    assert journal.settle_doubt(campaign, decisions, "looked") == 4
-    assert journal.settle_doubt(campaign, decisions, "looked again") == 0
+    assert journal.decide_entries(campaign, decisions, "looked") == 4
+    assert journal.decide_entries(campaign, decisions, "looked again") == 0
     tally = journal.tally(campaign)
     assert (tally.in_doubt, tally.dead, tally.pending) == (EACH - 4, 1, ENTRIES - EACH + 3)
     with journal.sending():

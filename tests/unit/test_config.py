@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Iterator
@@ -10,8 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bulksend.config import CampaignFile, Settings, frozen_keys, load_campaign, load_settings
+from bulksend.config import (
+    CampaignFile,
+    Settings,
+    frozen_keys,
+    load_campaign,
+    load_settings,
+    load_template,
+    read_attachments,
+    template_toml,
+)
+from bulksend.config.attachments import MAX_ATTACHMENTS_BYTES
 from bulksend.errors import ConfigError
 
 CONFIG_TOML = Path(__file__).parents[2] / "config.toml"
@@ -36,16 +49,24 @@ from_identity_arn = "arn:aws:ses:eu-west-1:123456789012:identity/example.com"
 feedback_address = "bounces@example.com"
 feedback_identity_arn = "arn:aws:ses:eu-west-1:123456789012:identity/example.com"
 tenant = "shop"
+endpoint_id = "abc12345.xyz"
 [content]
 inline = { subject = "Hello {{first_name}}", html = "<p>Hello</p>", text = "Hello" }
 default_data = { plan = "free", nested = { list = [1, 2.5, true, "x"] } }
 headers = { "X-Campaign" = "launch" }
 tags = { campaign = "launch" }
+attachments = [{ path = "terms.pdf" }]
 [recipients]
 path = "lists/list.csv"
+delimiter = ";"
+encoding = "latin-1"
 address = "mail"
+display_name = "full_name"
+cc = "copy"
+bcc = "archive"
 data = ["first_name", "plan"]
 tags = { segment = "s-{segment}-{plan}" }
+headers = { "List-Unsubscribe" = "<https://example.com/u/{t}>", "List-Unsubscribe-Post" = "List-Unsubscribe=One-Click" }
 dedupe = false
 [policy]
 in_doubt = "resend"
@@ -67,6 +88,11 @@ def write(path: Path, text: str) -> Path:
 def campaign(text: str, **overrides: object) -> CampaignFile:
     given = {key.replace("__", "."): value for key, value in overrides.items()}
     return load_campaign(write(Path("campaign.toml"), text), given)
+
+
+def full_campaign() -> CampaignFile:
+    Path("terms.pdf").write_bytes(b"%PDF-1.7 terms")
+    return campaign(FULL_CAMPAIGN)
 
 
 def campaign_fault(text: str, **overrides: object) -> str:
@@ -311,6 +337,21 @@ def test_a_campaign_with_everything(tmp_path: Path) -> None:
     assert file.recipients.data == ("first_name", "plan")
     assert file.recipients.tags == {"segment": "s-{segment}-{plan}"}
     assert file.policy.in_doubt == "resend"
+    assert file.sender.endpoint_id == "abc12345.xyz"
+    assert (file.recipients.delimiter, file.recipients.encoding) == (";", "iso8859-1")
+    assert (file.recipients.display_name, file.recipients.cc, file.recipients.bcc) == ("full_name", "copy", "archive")
+    assert list(file.recipients.headers) == ["List-Unsubscribe", "List-Unsubscribe-Post"]
+    assert file.content.attachments[0].path == tmp_path / "campaigns" / "terms.pdf"
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [("s3://bucket/lists/list.csv", "s3://bucket/lists/list.csv"), ("lists", Path("lists").name), ("a.csv", "a.csv")],
+)
+def test_a_list_may_be_in_s3_and_may_be_a_folder(tmp_path: Path, written: str, kept: str) -> None:
+    wanted: object = kept if "://" in kept else tmp_path / kept
+    assert campaign(CAMPAIGN.replace("list.csv", written)).recipients.path == wanted
+    assert campaign(CAMPAIGN, recipients__path=written).recipients.path == wanted
 
 
 def test_flags_override_a_campaign_file(tmp_path: Path) -> None:
@@ -429,6 +470,39 @@ def test_a_sender_that_is_refused(written: str) -> None:
         ("recipients.tags", {"a": "{}"}, "recipients.tags.a must be text in which each column stands in braces"),
         ("recipients.data", "first_name", "recipients.data must be a list, not 'first_name'"),
         ("recipients.dedupe", "no", "recipients.dedupe must be true or false, not 'no'"),
+        ("recipients.path", "s3://bucket", "recipients.path must be a path, or an S3 URL such as"),
+        ("recipients.path", "https://example.com/list.csv", "recipients.path must be a path, or an S3 URL such as"),
+        ("recipients.delimiter", ";;", "recipients.delimiter must be one ASCII character"),
+        ("recipients.delimiter", '"', "recipients.delimiter must be one ASCII character"),
+        ("recipients.encoding", "klingon", "recipients.encoding must be an encoding's name"),
+        ("recipients.encoding", "rot13", "recipients.encoding must be an encoding's name"),
+        ("recipients.cc", "", "recipients.cc must not be empty"),
+        ("recipients.headers", {"Subject": "x"}, "recipients.headers.Subject is a header that SES writes itself"),
+        ("recipients.headers", {"X": "{x"}, "recipients.headers.X must be text in which each column stands in braces"),
+        ("recipients.headers", {"X": "\u00e9{x}"}, "recipients.headers.X must have printable ASCII characters around"),
+        ("recipients.headers", {f"X-{n}": "{x}" for n in range(16)}, "recipients.headers must hold at most 15"),
+        ("sender.endpoint_id", "-a", "sender.endpoint_id must be the id of a multi-region endpoint"),
+        ("sender.endpoint_id", "a/b", "sender.endpoint_id must be the id of a multi-region endpoint"),
+        ("content.attachments", "x", "content.attachments must be a list, not 'x'"),
+        ("content.attachments", [{}], "content.attachments[1].path is missing"),
+        ("content.attachments", [{"path": "a", "pat": "b"}], "attachments[1].pat is not a known key; did you mean con"),
+        (
+            "content.attachments",
+            [{"path": "a", "file_name": "b/c"}],
+            "file_name must be a file's name, without folders",
+        ),
+        ("content.attachments", [{"path": "a", "file_name": "b" * 256}], "file_name must have at most 255 characters"),
+        ("content.attachments", [{"path": "a", "content_id": ""}], "content_id must not be empty"),
+        ("content.attachments", [{"path": "a", "content_id": "b" * 79}], "content_id must have at most 78 characters"),
+        ("content.attachments", [{"path": "a", "content_type": "b" * 79}], "content_type must have at most 78"),
+        ("content.attachments", [{"path": "a", "description": "b" * 1001}], "description must have at most 1000"),
+        ("content.attachments", [{"path": "a", "description": "b\r\nTo: c"}], "must not hold line breaks"),
+        ("content.attachments", [{"path": "a", "disposition": "INLINE"}], "must be 'attachment' or 'inline'"),
+        (
+            "content.attachments",
+            [{"path": "a", "transfer_encoding": "8bit"}],
+            "must be 'base64', 'quoted_printable' or",
+        ),
         ("policy.max_attempts", 101, "policy.max_attempts must be at most 100, not 101"),
     ],
 )
@@ -464,7 +538,7 @@ def test_an_inline_template_is_at_most_a_megabyte() -> None:
 
 
 def test_frozen_keys_are_all_but_name_path_and_policy() -> None:
-    frozen = frozen_keys(campaign(FULL_CAMPAIGN))
+    frozen = frozen_keys(full_campaign())
     assert frozen == {
         "sender.from": '"Example News <news@example.com>"',
         "sender.reply_to": '["help@example.com","Desk <desk@example.com>"]',
@@ -473,6 +547,7 @@ def test_frozen_keys_are_all_but_name_path_and_policy() -> None:
         "sender.feedback_address": '"bounces@example.com"',
         "sender.feedback_identity_arn": '"arn:aws:ses:eu-west-1:123456789012:identity/example.com"',
         "sender.tenant": '"shop"',
+        "sender.endpoint_id": '"abc12345.xyz"',
         "content.inline.subject": '"Hello {{first_name}}"',
         "content.inline.html": '"<p>Hello</p>"',
         "content.inline.text": '"Hello"',
@@ -480,6 +555,16 @@ def test_frozen_keys_are_all_but_name_path_and_policy() -> None:
         "content.default_data.nested.list": '[1,2.5,true,"x"]',
         "content.headers.X-Campaign": '"launch"',
         "content.tags.campaign": '"launch"',
+        "content.attachments.1.sha256": f'"{hashlib.sha256(b"%PDF-1.7 terms").hexdigest()}"',
+        "content.attachments.1.file_name": '"terms.pdf"',
+        "content.attachments.1.content_type": '"application/pdf"',
+        "recipients.delimiter": '";"',
+        "recipients.encoding": '"iso8859-1"',
+        "recipients.display_name": '"full_name"',
+        "recipients.cc": '"copy"',
+        "recipients.bcc": '"archive"',
+        "recipients.headers.List-Unsubscribe": '"<https://example.com/u/{t}>"',
+        "recipients.headers.List-Unsubscribe-Post": '"List-Unsubscribe=One-Click"',
         "recipients.address": '"mail"',
         "recipients.data": '["first_name","plan"]',
         "recipients.tags.segment": '"s-{segment}-{plan}"',
@@ -502,3 +587,99 @@ def test_long_values_are_frozen_as_digests() -> None:
     assert html("a" * 5000).startswith("sha256:")
     assert len(html("a" * 5000)) < 100
     assert html("a" * 5000) != html("a" * 4999 + "b")
+
+
+# Attachments
+
+
+def attach(*files: str) -> CampaignFile:
+    return campaign(CAMPAIGN, content__attachments=[{"path": file} for file in files])
+
+
+def test_an_attachment_has_its_own_name_and_a_guessed_type() -> None:
+    Path("terms.pdf").write_bytes(b"%PDF")
+    Path("blob.zzz").write_bytes(b"\0\xff")
+    file = attach("terms.pdf", "blob.zzz")
+    read = read_attachments(file.content.attachments, file.path)
+    assert [(one.file_name, one.content_type, one.content) for one in read] == [
+        ("terms.pdf", "application/pdf", b"%PDF"),
+        ("blob.zzz", "application/octet-stream", b"\0\xff"),
+    ]
+
+
+def test_a_campaign_can_be_looked_at_without_its_attachments() -> None:
+    assert attach("gone.pdf").content.attachments[0].path.name == "gone.pdf"
+
+
+def test_every_attachment_that_cannot_be_read_is_named() -> None:
+    file = attach("gone.pdf", ".")
+    with pytest.raises(ConfigError) as raised:
+        read_attachments(file.content.attachments, file.path)
+    gone = Path("gone.pdf").absolute()
+    assert raised.value.message.splitlines() == [
+        "The configuration is not valid: 2 faults",
+        f"  {file.path}: content.attachments[1].path cannot be read: {gone}: No such file or directory",
+        f"  {file.path}: content.attachments[2].path cannot be read: {Path().absolute()}: Is a directory",
+    ]
+
+
+def test_attachments_are_bounded_after_base64() -> None:
+    Path("half.bin").write_bytes(b"x" * (MAX_ATTACHMENTS_BYTES // 8 * 3))
+    file = attach("half.bin", "half.bin")
+    assert len(read_attachments(file.content.attachments, file.path)) == 2
+    Path("one.bin").write_bytes(b"x")
+    file = attach("half.bin", "half.bin", "one.bin")
+    with pytest.raises(ConfigError, match="must have at most 40,000,000 bytes in all after Base64"):
+        read_attachments(file.content.attachments, file.path)
+
+
+def test_a_changed_attachment_is_a_named_difference() -> None:
+    Path("terms.pdf").write_bytes(b"one")
+    before = frozen_keys(attach("terms.pdf"))
+    Path("terms.pdf").write_bytes(b"two")
+    after = frozen_keys(attach("terms.pdf"))
+    assert {key for key in before if before[key] != after[key]} == {"content.attachments.1.sha256"}
+    Path("moved").mkdir()
+    Path("terms.pdf").rename("moved/terms.pdf")
+    assert frozen_keys(attach("moved/terms.pdf")) == after
+
+
+# Template files
+
+
+def test_a_template_file_with_its_parts_beside_it(tmp_path: Path) -> None:
+    write(tmp_path / "t" / "launch.html", "<p>{{name}}</p>")
+    path = write(
+        tmp_path / "t" / "launch.toml", 'name = "launch"\nsubject = "S"\nhtml_file = "launch.html"\ntext = "T"\n'
+    )
+    file = load_template(path)
+    assert (file.name, file.subject, file.html, file.text) == ("launch", "S", "<p>{{name}}</p>", "T")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('name = "a"\nsubject = "S"', "must have html, text or both"),
+        ('name = "a b"\nsubject = "S"\ntext = "T"', "name must be 1 to 64"),
+        ('name = "a"\nsubject = ""\ntext = "T"', "subject must not be empty"),
+        ('name = "a"\nsubject = "S"\ntxt = "T"', "txt is not a known key; did you mean text?"),
+        ('name = "a"\nsubject = "S"\ntext = "T"\ntext_file = "given.toml"', "text is given twice"),
+        ('name = "a"\nsubject = "S"\ntext_file = "gone.txt"', "text_file cannot be read"),
+        (f'name = "a"\nsubject = "S"\ntext = "{"x" * 512_000}"', "must have at most 512,000 bytes in all"),
+    ],
+)
+def test_a_fault_in_a_template_file(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_template(write(Path("given.toml"), text))
+    assert said in raised.value.message
+
+
+TEXT = st.text(st.characters(codec="utf-8"))
+
+
+@given(TEXT.filter(bool), TEXT | st.none(), TEXT)
+def test_a_template_survives_its_file(subject: str, html: str | None, text: str) -> None:
+    path = Path("pulled.toml")
+    path.write_bytes(template_toml("launch", subject, html, text).encode())
+    file = load_template(path)
+    assert (file.name, file.subject, file.html, file.text) == ("launch", subject, html, text)

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 import botocore.session
+import pytest
+from botocore import exceptions
 from botocore.validate import ParamValidator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulksend.ses import Envelope
+from bulksend.model import Refused, Verdict
+from bulksend.outcome import classify_refusal
+from bulksend.ses import Envelope, EnvelopeAttachment
+from bulksend.ses.compatible import _meaning
 
 
 def body(envelope: Envelope, *entries: bytes) -> dict[str, Any]:
@@ -35,6 +41,11 @@ FULL = Envelope(
     inline={"subject": "Hello", "html": "<p>Hi</p>", "text": "Hi"},
     default_data={"plan": "free"},
     headers={"X-Campaign": "launch"},
+    attachments=(
+        EnvelopeAttachment("terms.pdf", b"%PDF\0\xff", "application/pdf"),
+        EnvelopeAttachment("logo.png", b"png", "image/png", "logo", "inline", "The logo", "quoted_printable"),
+    ),
+    endpoint_id="abc12345.xyz",
 )
 
 
@@ -54,10 +65,27 @@ def test_a_full_request_is_what_the_service_model_says() -> None:
         "FeedbackForwardingEmailAddress": "bounces@example.com",
         "FeedbackForwardingEmailAddressIdentityArn": "arn:aws:ses:eu-west-1:123456789012:identity/example.com",
         "TenantName": "news",
+        "EndpointId": "abc12345.xyz",
         "DefaultContent": {
             "Template": {
                 "TemplateContent": {"Subject": "Hello", "Html": "<p>Hi</p>", "Text": "Hi"},
                 "Headers": [{"Name": "X-Campaign", "Value": "launch"}],
+                "Attachments": [
+                    {
+                        "FileName": "terms.pdf",
+                        "RawContent": base64.b64encode(b"%PDF\0\xff").decode(),
+                        "ContentType": "application/pdf",
+                    },
+                    {
+                        "FileName": "logo.png",
+                        "RawContent": base64.b64encode(b"png").decode(),
+                        "ContentType": "image/png",
+                        "ContentId": "logo",
+                        "ContentDisposition": "INLINE",
+                        "ContentDescription": "The logo",
+                        "ContentTransferEncoding": "QUOTED_PRINTABLE",
+                    },
+                ],
                 "TemplateData": '{"plan":"free"}',
             }
         },
@@ -81,6 +109,15 @@ def test_a_template_by_its_arn() -> None:
     request = body(Envelope("a@example.com", template_arn="arn:aws:ses:eu-west-1:123456789012:template/launch"))
     assert request["DefaultContent"]["Template"]["TemplateArn"].endswith("template/launch")
     assert complaints(request) == ""
+
+
+@pytest.mark.parametrize(
+    "error", [exceptions.MissingDependencyException(msg="awscrt"), exceptions.EndpointProviderError(msg="FIPS")]
+)
+def test_what_the_sdk_cannot_do_at_all_is_not_tried_again(error: Exception) -> None:
+    answer = _meaning(error, 0, sent=False)
+    assert isinstance(answer, Refused)
+    assert classify_refusal(answer) is Verdict.CAMPAIGN_AT_FAULT
 
 
 TEXT = st.text(st.characters(codec="utf-8"))

@@ -96,7 +96,7 @@ def test_only_what_ses_wrote_with_4xx_or_503_is_certain(status: int, code: str, 
         (400, "ThrottlingException", Verdict.THROTTLED),
         (429, "TooManyRequestsException", Verdict.THROTTLED),
         (429, "", Verdict.THROTTLED),
-        (400, "LimitExceededException", Verdict.LIMIT_EXCEEDED),
+        (400, "LimitExceededException", Verdict.DAY_SPENT),
         (400, "RequestExpired", Verdict.CLOCK_SKEWED),
         (403, "ExpiredTokenException", Verdict.CREDENTIALS_REFUSED),
         (403, "", Verdict.CREDENTIALS_REFUSED),
@@ -145,10 +145,17 @@ def test_transient_dies_after_its_attempts_and_an_hour_only() -> None:
         now = outcome.due_at
     assert outcome.verdict is Verdict.DEAD
     assert now >= DEAD_AFTER_S
-    patient = EntryHistory(attempts=1, first_failed_at=0.0)
+    patient = EntryHistory(attempts=1, first_failed_at=0.0, last_failed_at=2 * DEAD_AFTER_S - 60)
     assert retry(Verdict.TRANSIENT, patient, 2 * DEAD_AFTER_S).verdict is Verdict.TRANSIENT, (
         "an hour alone kills nobody"
     )
+
+
+def test_a_silence_begins_a_new_hour() -> None:
+    history = EntryHistory()
+    for at in (0.0, 30.0, 60.0, 90.0, 120.0):
+        retry(Verdict.TRANSIENT, history, at)
+    assert retry(Verdict.TRANSIENT, history, 4 * DEAD_AFTER_S).verdict is Verdict.TRANSIENT, "two short troubles"
 
 
 def test_failed_is_retried_twice_minutes_apart() -> None:

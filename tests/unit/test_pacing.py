@@ -168,8 +168,7 @@ def test_the_day_is_waited_for_and_the_reserve_kept() -> None:
 
 def test_what_was_not_accepted_does_not_count_against_the_day() -> None:
     async def main(pacer: QuotaPacer) -> None:
-        await pacer.acquire(50)
-        pacer.give_back(50)
+        pacer.give_back(50, await pacer.acquire(50))
         await pacer.acquire(50)
         assert now() < 2.0
 
@@ -253,7 +252,7 @@ def test_getaccount_is_not_asked_more_than_once_a_second() -> None:
     quota = Quota(100.0)
 
     async def main(pacer: QuotaPacer) -> None:
-        await asyncio.gather(*(pacer.is_day_spent() for _ in range(50)))
+        await asyncio.gather(*(pacer.refresh() for _ in range(50)))
 
     run(quota, main)
     assert quota.reads == 1
@@ -341,3 +340,55 @@ def test_beside_a_sender_that_takes_a_third(rate: float) -> None:
     run(Quota(rate), main)
     assert refused <= 0.01 * requests
     assert accepted >= 0.95 * rate * 2 / 3 * (end_s - settled_s)
+
+
+def test_a_reserve_of_the_whole_day_halts_in_words() -> None:
+    async def main(pacer: QuotaPacer) -> None:
+        with pytest.raises(HaltedError, match=r"pacing\.daily_reserve"):
+            await pacer.acquire(1)
+
+    run(Quota(100.0, day=1000.0), main, PaceSettings(daily_reserve=1000))
+
+
+def test_what_was_acquired_before_a_reading_is_not_given_back_to_it() -> None:
+    quota = Quota(1000.0, day=1000.0)
+
+    async def main(pacer: QuotaPacer) -> None:
+        early = await pacer.acquire(50)
+        await asyncio.sleep(40.0)
+        quota.sent = 900.0
+        await pacer.refresh()
+        await pacer.acquire(50)
+        pacer.give_back(50, early)
+        await pacer.acquire(50)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5.0):
+                await pacer.acquire(1)
+
+    run(quota, main)
+
+
+def test_taking_back_leaves_the_window_whole() -> None:
+    window = SentWindow(86_400.0)
+    window.add(600, 0.0)
+    window.add(10, 600.0)
+    window.take_back(600)
+    assert window.total == 10
+    window.expire(86_400.0 + 120.0)
+    assert window.total == 0
+
+
+def test_a_day_that_ses_calls_spent_is_believed_until_the_quota_is_read_again() -> None:
+    quota = Quota(100.0, day=1000.0)
+
+    async def main(pacer: QuotaPacer) -> None:
+        await pacer.acquire(50)
+        quota.sent = 1000.0
+        pacer.day_spent()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(3600.0):
+                await pacer.acquire(1)
+        quota.sent = 100.0
+        await pacer.acquire(1)
+
+    run(quota, main)

@@ -24,7 +24,7 @@ def read(path: Path, *columns: str) -> tuple[list[tuple[object, ...]], list[tupl
             cells = [block.columns[column].to_pylist() for column in columns]
             rows += zip(block.rows.to_pylist(), *cells, strict=True)
             faults += [(fault.row, fault.address, fault.detail) for fault in block.faults]
-        assert csv.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert csv.hash_rest() == hashlib.sha256(path.read_bytes()).hexdigest()
     return rows, faults
 
 

@@ -1,0 +1,128 @@
+"""Verbs about the account: its quota, its templates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+from cyclopts import App, Parameter
+
+from bulksend.cli.app import COMMON, Common, Output, app
+from bulksend.cli.terminal import for_people, print_json
+from bulksend.errors import ExitCode, UsageError
+
+__all__ = ["template"]
+
+template = App(name="template", help="The templates that are stored in the account.", help_format="plaintext")
+app.command(template)
+
+
+@app.command
+def quota(*, output: Output = "text", common: Common = COMMON) -> int:
+    """What the account may send, and what it has sent in the last 24 hours.
+
+    Args:
+        output: text for people, json for programs.
+        common: Common options.
+    """
+    from bulksend.worker.account import read_quota  # noqa: PLC0415
+
+    account = read_quota(common.settings())
+    limit = account.max_24_hour_send
+    if output == "json":
+        print_json(
+            {
+                "max_send_rate_per_s": account.max_send_rate_per_s,
+                "max_24_hour_send": limit,
+                "sent_last_24_hours": account.sent_last_24_hours,
+                "sending_enabled": account.sending_enabled,
+                "production_access": account.production_access,
+                "enforcement_status": account.enforcement_status,
+            }
+        )
+        return int(ExitCode.DONE)
+    console = for_people()
+    console.print(f"{account.max_send_rate_per_s:,.0f} recipients a second", highlight=False)
+    of = "without limit" if limit is None else f"of {limit:,.0f}"
+    console.print(f"{account.sent_last_24_hours:,.0f} {of} sent in the last 24 hours", highlight=False)
+    if not account.sending_enabled or account.enforcement_status != "HEALTHY":
+        console.print(f"[yellow]status {account.enforcement_status}, sending enabled: {account.sending_enabled}[/]")
+    if not account.production_access:
+        console.print("[yellow]the account is in the sandbox: verified and mailbox-simulator addresses only[/]")
+    return int(ExitCode.DONE)
+
+
+@template.command(name="list")
+def list_(*, output: Output = "text", common: Common = COMMON) -> int:
+    """The names of the stored templates.
+
+    Args:
+        output: text for people, json for programs.
+        common: Common options.
+    """
+    from bulksend.worker.templates import list_templates  # noqa: PLC0415
+
+    found = list_templates(common.settings())
+    if output == "json":
+        print_json([{"name": t.name, "created_at": t.created_at} for t in found])
+    else:
+        for one in found:
+            for_people().print(one.name, highlight=False, markup=False)
+    return int(ExitCode.DONE)
+
+
+@template.command
+def push(file: Path, *, common: Common = COMMON) -> int:
+    """Create or replace a stored template from a TOML file: name, subject, and html or text (or html_file, text_file).
+
+    Args:
+        file: The template's file.
+        common: Common options.
+    """
+    from bulksend.worker.templates import push_template  # noqa: PLC0415
+
+    name = push_template(file, common.settings())
+    for_people().print(f"{name} is stored", highlight=False, markup=False)
+    return int(ExitCode.DONE)
+
+
+@template.command
+def pull(name: str, *, common: Common = COMMON) -> int:
+    """Show a stored template as JSON.
+
+    Args:
+        name: The template's name.
+        common: Common options.
+    """
+    from bulksend.worker.templates import pull_template  # noqa: PLC0415
+
+    print_json(pull_template(name, common.settings()))
+    return int(ExitCode.DONE)
+
+
+@template.command
+def render(
+    campaign: str,
+    data: Annotated[str, Parameter(help="Template data as JSON; default_data of the campaign is under it.")] = "{}",
+    *,
+    common: Common = COMMON,
+) -> int:
+    """Let SES render the campaign's template with some data.
+
+    Args:
+        campaign: The campaign file.
+        data: Template data as JSON; default_data of the campaign is under it.
+        common: Common options.
+    """
+    from bulksend.config import load_campaign  # noqa: PLC0415
+    from bulksend.worker.templates import render_template  # noqa: PLC0415
+
+    try:
+        values = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"the data is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise UsageError("the data is not a JSON object")
+    print(render_template(load_campaign(Path(campaign)), values, common.settings()))  # noqa: T201  it is the data
+    return int(ExitCode.DONE)

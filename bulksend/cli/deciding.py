@@ -1,0 +1,148 @@
+"""Verbs by which a person decides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from bulksend.cli.app import COMMON, Common, Output, app, target_of
+from bulksend.cli.terminal import ask, for_people, print_facts, print_json
+from bulksend.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command
+def resolve(
+    campaign: str,
+    *,
+    accepted: Annotated[bool, Parameter(negative="")] = False,
+    resend: Annotated[bool, Parameter(negative="")] = False,
+    drop: Annotated[bool, Parameter(negative="")] = False,
+    row: Annotated[list[int] | None, Parameter(negative="")] = None,
+    why: str = "a person's decision",
+    output: Output = "text",
+    common: Common = COMMON,
+) -> int:
+    """Show what is in doubt, or decide it: SES may have accepted these entries, and no answer says so.
+
+    Args:
+        campaign: The campaign file, or its name.
+        accepted: They were accepted: never send them again.
+        resend: They were not: send them again (31 minutes after their request at the earliest).
+        drop: Give them up: dead letters.
+        row: Only this row of the list; may be given more than once.
+        why: The evidence, kept in the journal.
+        output: text for people, json for programs.
+        common: Common options.
+    """
+    from bulksend import worker  # noqa: PLC0415
+    from bulksend.model import SettlementVerdict  # noqa: PLC0415
+    from bulksend.report import print_doubts  # noqa: PLC0415
+
+    chosen = [
+        verdict
+        for verdict, wanted in (
+            (SettlementVerdict.ACCEPTED, accepted),
+            (SettlementVerdict.RESEND, resend),
+            (SettlementVerdict.DROP, drop),
+        )
+        if wanted
+    ]
+    if len(chosen) > 1:
+        raise UsageError("--accepted, --resend and --drop exclude each other")
+    target = target_of(campaign, common.settings())
+    found = list(worker.doubts(target.store, target.campaign(), row or ()))
+    people = for_people()
+    if not chosen:
+        if output == "json":
+            print_json([{"row": d.row, "at": d.report.at, "reason": d.report.reason} for d in found])
+        elif not print_doubts(people, ((d.row, d.report.status, d.report.reason, d.report.at) for d in found)):
+            people.print("Nothing is in doubt.")
+        return int(ExitCode.SOME_IN_DOUBT if found else ExitCode.DONE)
+    done = worker.resolve(target.store, target.campaign(), found, chosen[0], why)
+    if output == "json":
+        print_json({"decided": done.decided, "too_early": done.too_early, "in_doubt": done.left})
+    people.print(f"{done.decided:,} decided, {done.left:,} still in doubt")
+    if done.too_early:
+        people.print(
+            f"{done.too_early:,} were sent less than 31 minutes ago: their signature may still be good. Try again then."
+        )
+    if chosen[0] is SettlementVerdict.RESEND and done.decided:
+        people.print(f"They are pending again: bulksend send {campaign}", highlight=False)
+    return int(ExitCode.SOME_IN_DOUBT if done.left else ExitCode.DONE)
+
+
+@app.command
+def pause(campaign: str, *, output: Output = "text", common: Common = COMMON) -> int:
+    """Let whoever sends the campaign drain and end. bulksend resume goes on.
+
+    Args:
+        campaign: The campaign file, or its name.
+        output: text for people, json for programs.
+        common: Common options.
+    """
+    from bulksend import worker  # noqa: PLC0415
+
+    target = target_of(campaign, common.settings())
+    worker.pause(target.store, target.campaign())
+    print_facts(target, output)
+    return int(ExitCode.DONE)
+
+
+@app.command
+def cancel(
+    campaign: str,
+    *,
+    yes: Annotated[bool, Parameter(alias="-y", negative="")] = False,
+    output: Output = "text",
+    common: Common = COMMON,
+) -> int:
+    """Stop a campaign for good: what is pending is skipped. What is under way is still recorded.
+
+    Args:
+        campaign: The campaign file, or its name.
+        yes: Do not ask.
+        output: text for people, json for programs.
+        common: Common options.
+    """
+    from bulksend import worker  # noqa: PLC0415
+
+    target = target_of(campaign, common.settings())
+    found = target.campaign()
+    if not yes:
+        ask(for_people(), f"Cancel {found.name} for good?")
+    worker.cancel(target.store, found)
+    print_facts(target, output)
+    return int(ExitCode.DONE)
+
+
+@app.command
+def retry(
+    campaign: str,
+    *,
+    status: str = "",
+    reason: str = "",
+    why: str = "a person asked for a retry",
+    output: Output = "text",
+    common: Common = COMMON,
+) -> int:
+    """Make dead letters pending again; bulksend send sends them.
+
+    Args:
+        campaign: The campaign file, or its name.
+        status: Only those with this status, such as MESSAGE_REJECTED.
+        reason: Only those whose reason contains this text.
+        why: Kept in the journal.
+        output: text for people, json for programs.
+        common: Common options.
+    """
+    from bulksend import worker  # noqa: PLC0415
+
+    target = target_of(campaign, common.settings())
+    count = worker.retry(target.store, target.campaign(), status=status, reason=reason, why=why)
+    for_people().print(f"{count:,} dead letters are pending again", highlight=False)
+    print_facts(target, output)
+    return int(ExitCode.DONE)

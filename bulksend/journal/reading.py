@@ -1,0 +1,98 @@
+"""What the journal's rows say of a whole campaign: nothing here is a running count that could drift."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+from bulksend.journal.rows import attempts_of_chunk, message_ids_of_chunk
+from bulksend.ledger import Ledger, replay
+from bulksend.model import Campaign, CampaignState, EntryReport, EntryState, SkipReason, Tally
+
+__all__ = ["ledger_of", "recipients_by_minute", "reports_of", "tally_of"]
+
+
+def tally_of(db: sqlite3.Connection, campaign: Campaign, living: str | None) -> Tally:
+    """The campaign in numbers, by replaying every attempt. Of a cancelled one, what was pending counts as skipped."""
+    counts = dict.fromkeys(EntryState, 0)
+    contradictions = 0
+    for number, entries in _chunks(db, campaign.id):
+        ledger = replay(entries, attempts_of_chunk(db, campaign.id, number, living))
+        contradictions += ledger.contradictions
+        for state in EntryState:
+            counts[state] += ledger.count(state)
+    skipped, pending = dict(campaign.skipped), counts[EntryState.PENDING]
+    if campaign.state is CampaignState.CANCELLED:
+        skipped[SkipReason.CANCELLED], pending = pending, 0
+    return Tally(
+        rows=campaign.rows,
+        accepted=counts[EntryState.ACCEPTED],
+        dead=counts[EntryState.DEAD],
+        in_doubt=counts[EntryState.IN_DOUBT],
+        in_flight=counts[EntryState.IN_FLIGHT],
+        pending=pending,
+        skipped=skipped,
+        contradictions=contradictions,
+    )
+
+
+def reports_of(db: sqlite3.Connection, campaign: Campaign, living: str | None) -> Iterator[EntryReport]:
+    """Every entry with what is known of it, in the order of the list. Holds one chunk in memory."""
+    for number, entries in _chunks(db, campaign.id):
+        yield from _reports_of_chunk(db, campaign.id, number, entries, living)
+
+
+def recipients_by_minute(db: sqlite3.Connection, account: str, region: str, since: float) -> list[tuple[float, int]]:
+    """(start of a minute, recipients that count against the quota).
+
+    Times in epoch seconds, unanswered counts as sent.
+    """
+    return [
+        (minute * 60.0, int(recipients))
+        for minute, recipients in db.execute(
+            "SELECT CAST(a.at / 60 AS INTEGER) AS minute, sum(coalesce(o.spent, a.recipients)) "
+            "FROM attempt a JOIN campaign c ON c.id = a.campaign_id LEFT JOIN outcome o ON o.attempt_id = a.id "
+            "WHERE a.at >= ? AND c.account = ? AND c.region = ? GROUP BY minute ORDER BY minute",
+            (since, account, region),
+        )
+    ]
+
+
+def ledger_of(db: sqlite3.Connection, campaign_id: str, number: int, living: str | None) -> Ledger:
+    """Where each entry of a chunk stands. `living` is the holder whose unanswered attempts are in flight."""
+    (entries,) = db.execute(
+        "SELECT entries FROM chunk WHERE campaign_id = ? AND number = ?", (campaign_id, number)
+    ).fetchone()
+    return replay(entries, attempts_of_chunk(db, campaign_id, number, living))
+
+
+def _chunks(db: sqlite3.Connection, campaign_id: str) -> list[tuple[int, int]]:
+    return db.execute(
+        "SELECT number, entries FROM chunk WHERE campaign_id = ? ORDER BY number", (campaign_id,)
+    ).fetchall()
+
+
+def _reports_of_chunk(
+    db: sqlite3.Connection, campaign_id: str, number: int, entries: int, living: str | None
+) -> Iterator[EntryReport]:
+    attempts = list(attempts_of_chunk(db, campaign_id, number, living))
+    ledger = replay(entries, attempts)
+    message_ids = [""] * entries
+    requests = [0] * entries
+    latest: list[tuple[int, float] | None] = [None] * entries
+    ids_by_attempt = dict(message_ids_of_chunk(db, campaign_id, number))
+    for attempt in attempts:
+        ids = ids_by_attempt.get(attempt.id, [])
+        for place, i in enumerate(attempt.indices):
+            requests[i] += 1
+            latest[i] = (attempt.id, attempt.answered_at or attempt.at)
+            if place < len(ids) and ids[place]:
+                message_ids[i] = ids[place]
+    for i in range(entries):
+        state = EntryState(ledger.states[i])
+        attempt_id, at = latest[i] or (None, None)
+        last = ledger.last.get(i)
+        status, reason = ("", "") if last is None else (last.outcome.status, last.outcome.reason)
+        if state is EntryState.ACCEPTED and status != "SETTLED":
+            status, reason = "SUCCESS", ""
+        yield EntryReport(number, i, state, status, reason, message_ids[i], requests[i], at, attempt_id)

@@ -1,0 +1,60 @@
+"""pause, cancel, retry: what a person decides of a whole campaign, whichever process sends it."""
+
+from __future__ import annotations
+
+import re
+
+from bulksend.errors import UsageError
+from bulksend.model import Campaign, CampaignState, EntryState, SettlementVerdict
+from bulksend.worker.store import Store
+
+__all__ = ["cancel", "pause", "retry"]
+
+
+def pause(store: Store, campaign: Campaign) -> CampaignState:
+    """Let the sending process drain and end; nothing is sent until somebody sends again. Returns the state it is in.
+
+    Raises:
+        UsageError: it is finished or cancelled.
+    """
+    return _ask(store, campaign, CampaignState.PAUSED)
+
+
+def cancel(store: Store, campaign: Campaign) -> CampaignState:
+    """For good: what is pending is skipped. Answers that are awaited are still recorded. Returns the state it is in.
+
+    Raises:
+        UsageError: it is finished.
+    """
+    return _ask(store, campaign, CampaignState.CANCELLED)
+
+
+def retry(store: Store, campaign: Campaign, *, status: str = "", reason: str = "", why: str) -> int:
+    """Make dead letters pending again: all, or those with this status, or whose reason contains this text.
+
+    Returns how many. A campaign that was cancelled stays so.
+
+    Raises:
+        UsageError: the campaign was cancelled.
+    """
+    if campaign.state is CampaignState.CANCELLED:
+        raise UsageError(f"{campaign.name!r} was cancelled", hint="Plan it under another name to send it after all.")
+    wanted = [
+        (report, SettlementVerdict.RETURNED)
+        for report in store.journal.reports(campaign)
+        if report.state is EntryState.DEAD
+        and (not status or _letters(report.status) == _letters(status))
+        and reason.lower() in report.reason.lower()
+    ]
+    return store.journal.decide_entries(campaign, wanted, why)
+
+
+def _ask(store: Store, campaign: Campaign, state: CampaignState) -> CampaignState:
+    now = store.journal.ask_for(campaign, state)
+    if now is not state:
+        raise UsageError(f"{campaign.name!r} is {now.value}", hint="There is nothing left to stop.")
+    return now
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())

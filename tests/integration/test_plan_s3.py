@@ -1,0 +1,63 @@
+"""Lists in S3, against a server that others wrote."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import fs
+
+from bulksend.errors import ListError
+from bulksend.recipients import ListFormat, Mapping, list_digest, take_snapshot
+from tests.independent import Ministack
+
+MAPPING = Mapping("email", None, {}, {}, dedupe=True)
+
+
+@pytest.fixture
+def form(ministack: Ministack, monkeypatch: pytest.MonkeyPatch) -> ListFormat:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "example")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    host = ministack.endpoint_url.removeprefix("http://")
+    store = fs.S3FileSystem(endpoint_override=host, scheme="http", allow_bucket_creation=True)
+    store.create_dir("lists")
+    with store.open_output_stream("lists/a/list.csv.gz", compression=None) as out:
+        out.write(gzip.compress(b"email;x\na@example.com;1\nb@example.com;2\n"))
+    for name in ("p2", "p1"):
+        table = pa.table({"email": [f"{name}@example.com"], "x": [1]})
+        pq.write_table(table, f"lists/parts/{name}.parquet", filesystem=store)
+    return ListFormat(s3_endpoint_url=ministack.endpoint_url)
+
+
+def test_files_and_folders(form: ListFormat, tmp_path: Path) -> None:
+    for number, (url, rows) in enumerate(
+        {
+            "s3://lists/a/list.csv.gz": 2,
+            "s3://lists/parts": 2,
+            "s3://lists/parts/": 2,
+            "s3://lists/parts/p1.parquet": 1,
+        }.items()
+    ):
+        taken = take_snapshot(url, MAPPING, campaign_id=f"c{number}", folder=tmp_path, form=form)
+        assert (taken.rows, taken.entries) == (rows, rows)
+        assert taken.list_digest == list_digest(url, form)
+    for url, words in (
+        ("s3://lists/none.csv", "nothing of that name"),
+        ("s3://no-such-bucket/list.csv", "nothing of that name"),
+        ("s3://lists/a", "there is no"),
+    ):
+        with pytest.raises(ListError, match=re.escape(words)) as caught:
+            take_snapshot(url, MAPPING, campaign_id="c9", folder=tmp_path, form=form)
+        assert url in str(caught.value)
+
+
+def test_nobody_there(tmp_path: Path, form: ListFormat) -> None:
+    nowhere = ListFormat(s3_endpoint_url="http://127.0.0.1:1")
+    assert nowhere != form
+    with pytest.raises(ListError, match="NETWORK_CONNECTION"):
+        take_snapshot("s3://lists/a/list.csv", MAPPING, campaign_id="c1", folder=tmp_path, form=nowhere)
