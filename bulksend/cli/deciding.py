@@ -146,3 +146,28 @@ def retry(
     for_people().print(f"{count:,} dead letters are pending again", highlight=False)
     print_facts(target, output)
     return int(ExitCode.DONE)
+
+
+@app.command
+def prune(
+    campaign: str,
+    *,
+    yes: Annotated[bool, Parameter(alias="-y", negative="")] = False,
+    common: Common = COMMON,
+) -> int:
+    """Remove the list of a campaign that is over, and SES's texts about its recipients. The numbers stay.
+
+    Args:
+        campaign: The campaign file, or its name.
+        yes: Do not ask.
+        common: Common options.
+    """
+    from bulksend import worker  # noqa: PLC0415
+
+    target = target_of(campaign, common.settings())
+    found = target.campaign()
+    if not yes:
+        ask(for_people(), f"Remove the list of {found.name} for good?")
+    count = worker.prune(target.store, found)
+    for_people().print(f"{count} files removed; bulksend status {found.name} still works", highlight=False)
+    return int(ExitCode.DONE)

@@ -153,6 +153,16 @@ class SqliteJournal:
             reopen(db, campaign.id, again)
         return decided
 
+    def forget_texts(self, campaign: Campaign) -> None:
+        """Blank SES's error texts, which may name recipients; statuses, message ids and numbers stay."""
+        with self._deciding() as db:
+            db.execute(
+                "UPDATE outcome SET exceptions = (SELECT json_group_array(json_set(e.value, '$[3]', '')) "
+                "FROM json_each(outcome.exceptions) AS e) WHERE exceptions IS NOT NULL "
+                "AND attempt_id IN (SELECT id FROM attempt WHERE campaign_id = ?)",
+                (campaign.id,),
+            )
+
     def ask_for(self, campaign: Campaign, state: CampaignState) -> CampaignState:
         """Pause, resume (PLANNED) or cancel a campaign, whoever sends it; returns the state that it is in now.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulksend.worker.control import cancel, pause, retry
+from bulksend.worker.control import cancel, pause, prune, retry
 from bulksend.worker.planning import Planned, plan
 from bulksend.worker.rehearsal import dry_run, send_samples
 from bulksend.worker.results import STATES, Doubt, Resolved, doubts, resolve, results
@@ -23,6 +23,7 @@ __all__ = [
     "find_target",
     "pause",
     "plan",
+    "prune",
     "resolve",
     "results",
     "retry",

@@ -8,7 +8,7 @@ from bulksend.errors import UsageError
 from bulksend.model import Campaign, CampaignState, EntryState, SettlementVerdict
 from bulksend.worker.store import Store
 
-__all__ = ["cancel", "pause", "retry"]
+__all__ = ["cancel", "pause", "prune", "retry"]
 
 
 def pause(store: Store, campaign: Campaign) -> CampaignState:
@@ -47,6 +47,25 @@ def retry(store: Store, campaign: Campaign, *, status: str = "", reason: str = "
         and reason.lower() in report.reason.lower()
     ]
     return store.journal.decide_entries(campaign, wanted, why)
+
+
+def prune(store: Store, campaign: Campaign) -> int:
+    """Remove a campaign's snapshot, which is its whole list, and SES's texts; the numbers stay. Returns files removed.
+
+    Raises:
+        UsageError: it is neither finished nor cancelled.
+    """
+    if campaign.state not in (CampaignState.FINISHED, CampaignState.CANCELLED):
+        raise UsageError(
+            f"{campaign.name!r} is {campaign.state.value}",
+            hint="Let it finish, or cancel it: bulksend cancel. Without its list it could never be sent.",
+        )
+    store.journal.forget_texts(campaign)
+    snapshot = store.snapshot_of(campaign)
+    there = [path for path in (snapshot, snapshot.with_suffix(".skipped.parquet")) if path.exists()]
+    for path in there:
+        path.unlink()
+    return len(there)
 
 
 def _ask(store: Store, campaign: Campaign, state: CampaignState) -> CampaignState:

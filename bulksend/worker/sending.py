@@ -26,6 +26,9 @@ from bulksend.worker.store import Store
 
 __all__ = ["Sent", "send"]
 
+MAX_FLYING_BYTES = 64 * 1024 * 1024
+"""Requests in the air hold a copy of the frozen frame each: with large attachments there can only be a few."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -101,7 +104,7 @@ async def _send(  # noqa: PLR0917  the parts to wire
     if not campaign.binding.endpoint_url:
         await _refuse_other_account(campaign, access)
     clock = ServerClock()
-    in_flight = settings.engine.max_in_flight
+    in_flight = max(1, min(settings.engine.max_in_flight, MAX_FLYING_BYTES // (len(campaign.prefix) + 1)))
     sent = store.journal.sent_by_minute(campaign.binding.account, campaign.binding.region, time.time() - 86400.0)
     pace = PaceSettings(
         share=settings.pacing.share,

@@ -8,12 +8,13 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -483,3 +484,24 @@ def test_the_first_of_a_list(folder: Path, simulator: SimulatorProcess) -> None:
     sent = bulksend("send", "campaign.toml", "--yes", "--limit", "7", "--output", "json", url=simulator.url)
     assert json.loads(sent.stdout)["accepted"] == 7
     assert folder.is_dir()
+
+
+def test_prune_removes_the_list_and_keeps_the_numbers(folder: Path, simulator: SimulatorProcess) -> None:
+    write_list(folder / "list.csv", ["a@example.com", "fault.message_rejected+b@example.com"])
+    assert bulksend("plan", "campaign.toml", url=simulator.url).returncode == 0
+    assert bulksend("prune", "launch", "--yes").returncode == 2
+    assert bulksend("send", "launch", "--yes", url=simulator.url).returncode == 3
+    journal = folder / ".bulksend" / "journal.db"
+    with closing(sqlite3.connect(journal)) as db:
+        ((before,),) = db.execute("SELECT exceptions FROM outcome WHERE exceptions IS NOT NULL").fetchall()
+    assert json.loads(before)[0][3]
+    assert bulksend("prune", "launch", "--yes").returncode == 0
+    assert list((folder / ".bulksend" / "snapshots").glob("*.parquet")) == []
+    with closing(sqlite3.connect(journal)) as db:
+        ((after,),) = db.execute("SELECT exceptions FROM outcome WHERE exceptions IS NOT NULL").fetchall()
+    assert json.loads(after)[0][2:4] == ["MESSAGE_REJECTED", ""]
+    facts = json.loads(bulksend("status", "launch", "--output", "json").stdout)
+    assert (facts["accepted"], facts["dead"], facts["adds_up"]) == (1, 1, True)
+    gone = bulksend("results", "launch")
+    assert gone.returncode == 5
+    assert "snapshot" in gone.stderr
