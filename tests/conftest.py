@@ -10,6 +10,9 @@ import pytest
 
 from tests.independent import Ministack, ministack_command
 
+os.environ["BOTO_DISABLE_CRT"] = "true"
+"""As bulksend is installed by default: without awscrt. It is read when botocore is imported; one test takes it back."""
+
 _ENVIRONMENT = {
     # The example key pair of the AWS documentation: a request that went astray would be refused.
     "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",

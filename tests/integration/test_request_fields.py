@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from bulksend.config import load_campaign
 from bulksend.errors import CampaignChangedError, ConfigError
 from bulksend.model import CampaignState
 from bulksend.simulator import SimulatorProcess
-from tests.harness import Desk, settings_for
+from tests.harness import REGION, Desk, settings_for
 
 ARN = "arn:aws:ses:eu-west-1:123456789012:identity/example.com"
 CAMPAIGN = """\
@@ -246,6 +249,28 @@ def test_destination_with_a_display_name(simulator: SimulatorProcess, tmp_path: 
         ['"Doe, Ann" <a@example.com>'],
         ["=?utf-8?b?SsO2cmc=?= <b@example.com>"],
     ]
+
+
+def test_endpoint_id(simulator: SimulatorProcess, tmp_path: Path) -> None:
+    """In a process of its own, since it is when botocore is imported that awscrt is there or not."""
+    (tmp_path / "list.csv").write_text(LIST, "utf-8")
+    body = CAMPAIGN.format(sender='endpoint_id = "abc12345.xyz"', content='template = "launch"', recipients="")
+    (tmp_path / "campaign.toml").write_text(body.format(name="launch"), "utf-8")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "bulksend", "send", "campaign.toml", "--yes"),
+            *("--endpoint-url", simulator.url, "--region", REGION),
+        ],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "BOTO_DISABLE_CRT"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (request,) = bulk_requests(simulator)
+    assert request["EndpointId"] == "abc12345.xyz"
 
 
 def test_an_endpoint_id_without_awscrt_is_refused_before_anything_is_sent(
