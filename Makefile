@@ -58,7 +58,7 @@ demo: $(SETUP)
 	.venv/bin/bulksend demo
 
 test: $(SETUP) $(MINISTACK)
-	.venv/bin/python -m pytest -n 2
+	.venv/bin/python -m pytest -n 4 --dist worksteal
 
 check: $(SETUP)
 	.venv/bin/ruff check

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bulksend import worker
 from bulksend.config import Settings, load_campaign, load_settings
-from bulksend.engine import Engine
+from bulksend.engine import Engine, pipeline
 from bulksend.facts import Fact
 from bulksend.journal import SqliteJournal
 from bulksend.model import Campaign, CampaignState, Halt, Policy, ResultRow, Tally
@@ -116,6 +116,7 @@ class Desk:
     ) -> Ended:
         """Send with the real parts, `speed` times as fast as the world. `answer_timeout_s` is in the test's seconds."""
         loop = ScaledLoop(speed)
+        pipeline.WATCH_EVERY_S = 0.5 * speed  # half a second of the world's: at great speeds it would do nothing else
 
         def now() -> float:
             return loop.now() + start_at_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import orjson
 from cyclopts import App, Parameter
 
 from bulksend.cli.app import COMMON, Common, Output, app
-from bulksend.cli.terminal import for_people, print_json
+from bulksend.cli.terminal import console, for_people, print_json
 from bulksend.errors import ExitCode, UsageError
 
 __all__ = ["template"]
@@ -42,14 +43,14 @@ def quota(*, output: Output = "text", common: Common = COMMON) -> int:
             }
         )
         return int(ExitCode.DONE)
-    console = for_people()
-    console.print(f"{account.max_send_rate_per_s:,.0f} recipients a second", highlight=False)
+    out = console(sys.stdout)
+    out.print(f"{account.max_send_rate_per_s:,.0f} recipients a second", highlight=False)
     of = "without limit" if limit is None else f"of {limit:,.0f}"
-    console.print(f"{account.sent_last_24_hours:,.0f} {of} sent in the last 24 hours", highlight=False)
+    out.print(f"{account.sent_last_24_hours:,.0f} {of} sent in the last 24 hours", highlight=False)
     if not account.sending_enabled or account.enforcement_status != "HEALTHY":
-        console.print(f"[yellow]status {account.enforcement_status}, sending enabled: {account.sending_enabled}[/]")
+        out.print(f"[yellow]status {account.enforcement_status}, sending enabled: {account.sending_enabled}[/]")
     if not account.production_access:
-        console.print("[yellow]the account is in the sandbox: verified and mailbox-simulator addresses only[/]")
+        out.print("[yellow]the account is in the sandbox: verified and mailbox-simulator addresses only[/]")
     return int(ExitCode.DONE)
 
 
@@ -68,7 +69,7 @@ def list_(*, output: Output = "text", common: Common = COMMON) -> int:
         print_json([{"name": t.name, "created_at": t.created_at} for t in found])
     else:
         for one in found:
-            for_people().print(one.name, highlight=False, markup=False)
+            console(sys.stdout).print(one.name, highlight=False, markup=False)
     return int(ExitCode.DONE)
 
 
@@ -82,8 +83,7 @@ def push(file: Path, *, common: Common = COMMON) -> int:
     """
     from bulksend.worker.templates import push_template  # noqa: PLC0415
 
-    name = push_template(file, common.settings())
-    for_people().print(f"{name} is stored", highlight=False, markup=False)
+    for_people().print(push_template(file, common.settings()), highlight=False, markup=False)
     return int(ExitCode.DONE)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -143,7 +145,7 @@ def retry(
 
     target = target_of(campaign, common.settings())
     count = worker.retry(target.store, target.campaign(), status=status, reason=reason, why=why)
-    for_people().print(f"{count:,} dead letters are pending again", highlight=False)
+    for_people().print(f"pending again: {count:,}", highlight=False)
     print_facts(target, output)
     return int(ExitCode.DONE)
 
@@ -170,4 +172,41 @@ def prune(
         ask(for_people(), f"Remove the list of {found.name} for good?")
     count = worker.prune(target.store, found)
     for_people().print(f"{count} files removed; bulksend status {found.name} still works", highlight=False)
+    return int(ExitCode.DONE)
+
+
+@app.command
+def forget(
+    address: str,
+    *,
+    yes: Annotated[bool, Parameter(alias="-y", negative="")] = False,
+    output: Output = "text",
+    common: Common = COMMON,
+) -> int:
+    """Remove a person from every campaign of the store at hand: address, data, and SES's texts. The numbers stay.
+
+    What was still to be sent to that address never will be. Lists outside the store are not touched.
+
+    Args:
+        address: The address.
+        yes: Do not ask.
+        output: text for people, json for programs.
+        common: Common options.
+    """
+    from bulksend import worker  # noqa: PLC0415
+
+    store = worker.Store.open(common.settings(), Path.cwd())
+    people = for_people()
+    if not yes:
+        ask(people, f"Remove this address from every campaign in {store.folder} for good?")
+    done = worker.forget(store, address)
+    if output == "json":
+        print_json(asdict(done))
+    people.print(
+        f"{done.rows:,} rows in {done.campaigns:,} campaigns; {done.never_sent:,} of them will never be sent",
+        highlight=False,
+    )
+    if done.mentions:
+        people.print(f"{done.mentions:,} rows of other people still mention it in their data", highlight=False)
+    people.print("Lists outside the store still have it, where they had it.", highlight=False)
     return int(ExitCode.DONE)

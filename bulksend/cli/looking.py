@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -51,32 +51,42 @@ def results(
     campaign: str,
     *,
     state: Annotated[list[States] | None, Parameter(negative="")] = None,
-    format: Literal["csv", "jsonl"] = "csv",  # noqa: A002  the option's name
+    format: Literal["csv", "jsonl", "list"] = "csv",  # noqa: A002  the option's name
     out: Path | None = None,
     common: Common = COMMON,
 ) -> int:
-    """What became of each row, as a table.
+    """What became of each row, as a table; or the rows themselves, as a list that can be sent again.
+
+    A list has the columns that the campaign used, of the rows that are dead or pending unless --state says otherwise.
+    Its cells are the data as it was: unlike in csv, what a spreadsheet would run as a formula is not defused. What is
+    pending will also be sent by the campaign itself: cancel that first.
 
     Args:
         campaign: The campaign file, or its name.
         state: Only rows in this state; may be given more than once.
-        format: csv or jsonl.
+        format: csv, jsonl, or list.
         out: The file to write (readable by its owner only); standard output if not given.
         common: Common options.
     """
     from bulksend import worker  # noqa: PLC0415
-    from bulksend.report import write_results  # noqa: PLC0415
+    from bulksend.report import write_list, write_results  # noqa: PLC0415
 
     target = target_of(campaign, common.settings())
-    rows = worker.results(target.store, target.campaign(), state or ())
+    found = target.campaign()
+
+    def write(to: IO[str]) -> int:
+        if format == "list":
+            return write_list(*worker.relist(target.store, found, state or ()), to)
+        return write_results(worker.results(target.store, found, state or ()), format, to)
+
     if out is None:
-        write_results(rows, format, sys.stdout)
+        write(sys.stdout)
         return int(ExitCode.DONE)
     partial = out.with_name(out.name + ".partial")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            count = write_results(rows, format, file)
+            count = write(file)
         partial.replace(out)
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}") from error

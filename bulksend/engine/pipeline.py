@@ -65,7 +65,7 @@ MAX_REOPENED = 1000
 """Times that others' decisions may open a finished chunk again in one run; more would be a loop."""
 WATCH_EVERY_S = 0.5
 STOPPED = (CampaignState.PAUSED, CampaignState.CANCELLED)
-SETTLE_TRIES = 10
+SETTLE_TRIES = 6
 SETTLE_AGAIN_S = 1.0
 
 

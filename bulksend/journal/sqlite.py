@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from importlib import resources
@@ -15,6 +15,7 @@ from typing import TypeVar
 from bulksend.errors import CampaignBusyError, CampaignUnknownError, JournalError
 from bulksend.journal.deciding import reopen, settle_once, stands
 from bulksend.journal.filesystem import refuse_network
+from bulksend.journal.forgetting import blank_texts, drop_pending, replace_snapshot
 from bulksend.journal.lock import StoreLock, living_holder
 from bulksend.journal.reading import ledger_of, recipients_by_minute, reports_of, tally_of
 from bulksend.journal.rows import (
@@ -161,6 +162,37 @@ class SqliteJournal:
                 "FROM json_each(outcome.exceptions) AS e) WHERE exceptions IS NOT NULL "
                 "AND attempt_id IN (SELECT id FROM attempt WHERE campaign_id = ?)",
                 (campaign.id,),
+            )
+
+    def forget_entries(
+        self, campaign: Campaign, places: Mapping[int, Sequence[int]], *, snapshot: str, size_bytes: int, sha256: str
+    ) -> int:
+        """Take up a rewritten snapshot; those of `places` (by chunk) that are pending are dead in the same transaction.
+
+        Only inside `sending()`: nobody may be sending from the old one. Returns how many became dead.
+        """
+        assert self._writer is not None, "sending() is not entered"
+        with self._deciding() as db:
+            replace_snapshot(db, campaign.id, snapshot, size_bytes, sha256)
+            return drop_pending(db, campaign, places, self._holder, self.now())
+
+    def forget_address(self, address: str) -> None:
+        """Blank every text that has this address (lower case) in it, and leave no trace of it in the file's free space.
+
+        Only inside `sending()`.
+        """
+        with self._deciding() as db:
+            blank_texts(db, address)
+        try:
+            with closing(self._connect()) as db:
+                db.execute("VACUUM")
+                (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path} cannot be written: {error}") from error
+        if busy:
+            raise JournalError(
+                f"{self.path} is being read, so that its free space cannot be cleared",
+                hint="End what reads it, then run bulksend forget again.",
             )
 
     def ask_for(self, campaign: Campaign, state: CampaignState) -> CampaignState:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from bulksend.recipients.forget import FORGOTTEN_ADDRESS, Removed, forgettable, remove_address
 from bulksend.recipients.mapping import Mapping
 from bulksend.recipients.plan import Snapshot, take_snapshot
 from bulksend.recipients.skipped import SkippedRow, skipped_rows
@@ -14,12 +15,16 @@ from bulksend.recipients.snapshot import SnapshotReader
 from bulksend.recipients.source import ListFormat, list_digest
 
 __all__ = [
+    "FORGOTTEN_ADDRESS",
     "ListFormat",
     "Mapping",
+    "Removed",
     "SkippedRow",
     "Snapshot",
     "SnapshotReader",
+    "forgettable",
     "list_digest",
+    "remove_address",
     "skipped_rows",
     "take_snapshot",
 ]

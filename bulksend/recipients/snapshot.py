@@ -139,6 +139,14 @@ class SnapshotReader:
             entries=memoryview(data),
         )
 
+    def __len__(self) -> int:
+        """How many chunks it has."""
+        return self._file.num_row_groups
+
+    def table(self, number: int) -> pa.Table:
+        """All columns of a chunk."""
+        return self._read(number, SNAPSHOT_SCHEMA.names)
+
     def addresses(self, number: int) -> list[str]:
         """The addresses of a chunk's entries, in their order."""
         found: list[str] = single(self._read(number, ["address"])["address"]).to_pylist()

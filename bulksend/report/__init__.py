@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from bulksend.report.export import write_results
+from bulksend.report.export import write_list, write_results
 from bulksend.report.progress import LiveProgress
 from bulksend.report.text import campaign_facts, print_doubts, print_plan, print_status
 
-__all__ = ["LiveProgress", "campaign_facts", "print_doubts", "print_plan", "print_status", "write_results"]
+__all__ = [
+    "LiveProgress",
+    "campaign_facts",
+    "print_doubts",
+    "print_plan",
+    "print_status",
+    "write_list",
+    "write_results",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple, fields
 from datetime import UTC, datetime
 from typing import IO, Literal
@@ -12,7 +12,7 @@ import orjson
 
 from bulksend.model import ResultRow
 
-__all__ = ["Format", "write_results"]
+__all__ = ["Format", "write_list", "write_results"]
 
 Format = Literal["csv", "jsonl"]
 
@@ -36,6 +36,17 @@ def write_results(rows: Iterable[ResultRow], form: Format, out: IO[str]) -> int:
     for row in rows:
         count += 1
         out.write(orjson.dumps(asdict(row) | {"at": _time(row.at)}).decode() + "\n")
+    return count
+
+
+def write_list(columns: Sequence[str], rows: Iterable[Sequence[str]], out: IO[str]) -> int:
+    """Write a list that can be planned again, every value as it is: formulas are not defused. Returns its rows."""
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    count = 0
+    for row in rows:
+        count += 1
+        writer.writerow(row)
     return count
 
 

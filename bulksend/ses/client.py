@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from bulksend.errors import AccountError
@@ -32,6 +33,7 @@ def open_client(
     """
     import aioboto3  # noqa: PLC0415  takes over half a second
     from aiobotocore.config import AioConfig  # noqa: PLC0415
+    from aiobotocore.session import get_session  # noqa: PLC0415
 
     config = AioConfig(
         connect_timeout=access.connect_timeout_s,
@@ -42,7 +44,9 @@ def open_client(
         tcp_keepalive=True,
         http_session_cls=_direct_session(),
     )
-    session = aioboto3.Session(profile_name=access.profile, region_name=access.region)
+    core = get_session()
+    core.register_component("data_loader", _models(core.get_config_variable("data_path")))
+    session = aioboto3.Session(profile_name=access.profile, region_name=access.region, botocore_session=core)
     # An endpoint override is SES's: STS is never asked at a SES endpoint.
     return session.client(service, endpoint_url=access.endpoint_url, config=config)  # type: ignore[no-any-return]
 
@@ -74,6 +78,14 @@ def refusal_code(error: Exception) -> str:
     from botocore.exceptions import ClientError  # noqa: PLC0415
 
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+
+
+@cache
+def _models(data_path: str | None) -> Any:
+    """The SDK's models of services and endpoints: read once, though each session would read them for itself."""
+    from botocore.loaders import create_loader  # noqa: PLC0415
+
+    return create_loader(data_path)
 
 
 def _direct_session() -> type:

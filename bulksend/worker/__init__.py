@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bulksend.worker.control import cancel, pause, prune, retry
+from bulksend.worker.forget import Forgotten, forget
 from bulksend.worker.planning import Planned, plan
 from bulksend.worker.rehearsal import dry_run, send_samples
+from bulksend.worker.relist import relist
 from bulksend.worker.results import STATES, Doubt, Resolved, doubts, resolve, results
 from bulksend.worker.sending import Sent, send
 from bulksend.worker.store import Store, Target, find_target
@@ -12,6 +14,7 @@ from bulksend.worker.store import Store, Target, find_target
 __all__ = [
     "STATES",
     "Doubt",
+    "Forgotten",
     "Planned",
     "Resolved",
     "Sent",
@@ -21,9 +24,11 @@ __all__ = [
     "doubts",
     "dry_run",
     "find_target",
+    "forget",
     "pause",
     "plan",
     "prune",
+    "relist",
     "resolve",
     "results",
     "retry",

@@ -6,9 +6,14 @@ import re
 
 from bulksend.errors import UsageError
 from bulksend.model import Campaign, CampaignState, EntryState, SettlementVerdict
+from bulksend.worker.results import RESEND_AFTER_S
 from bulksend.worker.store import Store
 
 __all__ = ["cancel", "pause", "prune", "retry"]
+
+DROPPED = "DROPPED"
+FORGOTTEN = "FORGOTTEN"
+"""The status of what was removed at a person's request; its data is gone."""
 
 
 def pause(store: Store, campaign: Campaign) -> CampaignState:
@@ -32,17 +37,21 @@ def cancel(store: Store, campaign: Campaign) -> CampaignState:
 def retry(store: Store, campaign: Campaign, *, status: str = "", reason: str = "", why: str) -> int:
     """Make dead letters pending again: all, or those with this status, or whose reason contains this text.
 
-    Returns how many. A campaign that was cancelled stays so.
+    What was removed at a person's request stays dead. What was dropped out of doubt may have been accepted, so it
+    must be asked for by its status, DROPPED, and be 31 minutes old like any doubt that is sent again. Returns how many.
 
     Raises:
         UsageError: the campaign was cancelled.
     """
     if campaign.state is CampaignState.CANCELLED:
         raise UsageError(f"{campaign.name!r} was cancelled", hint="Plan it under another name to send it after all.")
+    now = store.journal.now()
     wanted = [
         (report, SettlementVerdict.RETURNED)
         for report in store.journal.reports(campaign)
         if report.state is EntryState.DEAD
+        and report.status != FORGOTTEN
+        and (report.status != DROPPED or (status and report.at is not None and now - report.at >= RESEND_AFTER_S))
         and (not status or _letters(report.status) == _letters(status))
         and reason.lower() in report.reason.lower()
     ]

@@ -136,9 +136,21 @@ def test_some_dead_is_3_and_some_in_doubt_is_4(folder: Path, simulator: Simulato
     early = bulksend("resolve", "second", "--resend")
     assert early.returncode == 4
     assert "31 minutes" in early.stderr
-    done = bulksend("resolve", "second", "--accepted", "--row", "1", "--why", "the bounce came back")
+    assert bulksend("resolve", "second", "--drop").returncode == 0
+    for arguments in ((), ("--status", "DROPPED")):
+        assert "pending again: 0" in bulksend("retry", "second", *arguments).stderr, "it may have been accepted"
+    assert bulksend("send", "second", "--yes", url=simulator.url).returncode == 3
+    assert simulator.tally()["copies"] == []
+
+
+def test_a_doubt_that_a_person_settles(folder: Path, simulator: SimulatorProcess) -> None:
+    write_list(folder / "list.csv", ["fault.close_after_accepting+c@example.com"])
+    assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 4
+    done = bulksend("resolve", "launch", "--accepted", "--row", "1", "--why", "she answered")
     assert done.returncode == 0
-    assert bulksend("send", "second", "--yes", url=simulator.url).returncode == 0
+    (row,) = bulksend("results", "launch", "--format", "jsonl").stdout.splitlines()
+    assert (json.loads(row)["status"], json.loads(row)["reason"]) == ("SETTLED", "she answered")
+    assert bulksend("send", "launch", "--yes", url=simulator.url).returncode == 0
 
 
 def test_a_halt_is_5_with_reason_and_remedy(folder: Path, simulator: SimulatorProcess) -> None:
@@ -426,9 +438,9 @@ def test_retry_takes_dead_letters_up_again(folder: Path, simulator: SimulatorPro
         ["a@example.com", "fault.message_rejected.1+b@example.com", "fault.invalid_parameter.1+c@example.com"],
     )
     assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 3
-    assert "1 dead letters are pending" in bulksend("retry", "launch", "--status", "MessageRejected").stderr
+    assert "pending again: 1" in bulksend("retry", "launch", "--status", "MessageRejected").stderr
     assert bulksend("send", "launch", "--yes", url=simulator.url).returncode == 3
-    assert "1 dead letters are pending" in bulksend("retry", "launch").stderr
+    assert "pending again: 1" in bulksend("retry", "launch").stderr
     assert bulksend("send", "launch", "--yes", url=simulator.url).returncode == 0
     assert simulator.tally()["copies"] == []
 
@@ -444,7 +456,7 @@ def test_status_watches_until_the_end(folder: Path, simulator: SimulatorProcess)
 def test_the_quota(folder: Path, simulator: SimulatorProcess) -> None:
     shown = json.loads(bulksend("quota", "--output", "json", url=simulator.url).stdout)
     assert (shown["max_send_rate_per_s"], shown["sending_enabled"]) == (2000.0, True)
-    assert "2,000 recipients a second" in bulksend("quota", url=simulator.url).stderr
+    assert "2,000 recipients a second" in bulksend("quota", url=simulator.url).stdout
     assert folder.is_dir()
 
 

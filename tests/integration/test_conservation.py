@@ -116,7 +116,7 @@ WEATHERS = st.lists(st.sampled_from(Weather), max_size=60)
 DEATHS = st.lists(st.floats(0.0, 0.2), max_size=4)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(weathers=WEATHERS, deaths=DEATHS, seed=st.integers(0, 2**16))
 def test_conservation(weathers: list[Weather], deaths: list[float], seed: int) -> None:
     storm = iter(weathers)

@@ -1,0 +1,87 @@
+"""forget: a person is removed from every campaign of a store. A crash leaves snapshot and journal agreeing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+
+from bulksend.errors import UsageError
+from bulksend.model import Campaign
+from bulksend.recipients import FORGOTTEN_ADDRESS, Removed, forgettable, remove_address
+from bulksend.worker.store import Store
+
+__all__ = ["Forgotten", "forget"]
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """From how many rows of how many campaigns an address was removed, copies and skipped rows among them.
+
+    `never_sent` of the rows were pending and are dead now. `mentions` counts rows of other people that still have the
+    address in their data, which would not be the same mail without it.
+    """
+
+    campaigns: int
+    rows: int
+    never_sent: int
+    mentions: int
+
+
+def forget(store: Store, address: str) -> Forgotten:
+    """Remove an address, compared as duplicates are, with all that is kept of it; numbers and states stay.
+
+    Raises:
+        CampaignBusyError: somebody sends from the store.
+        SnapshotError: a snapshot is damaged, or cannot be written anew.
+        UsageError: it is no address that could be in a list.
+    """
+    key = forgettable(address)
+    if key in ("", FORGOTTEN_ADDRESS):
+        raise UsageError(f"{address!r} is not an address", hint="Name the address that is to be removed.")
+    campaigns = rows = never_sent = mentions = 0
+    with store.journal.sending():
+        for campaign in store.journal.campaigns():
+            _remove_stale(store, campaign)  # of a removal that was killed
+            if not store.snapshot_of(campaign).exists():
+                continue  # pruned
+            removed = remove_address(
+                store.snapshot_of(campaign),
+                key,
+                address,
+                size_bytes=campaign.snapshot_bytes,
+                sha256=campaign.snapshot_sha256,
+                name=_new_name(store, campaign),
+            )
+            mentions += removed.mentions
+            if removed.rows:
+                campaigns += 1
+                rows += removed.rows
+                never_sent += _take_up(store, campaign, removed)
+        store.journal.forget_address(key)
+    return Forgotten(campaigns, rows, never_sent, mentions)
+
+
+def _take_up(store: Store, campaign: Campaign, removed: Removed) -> int:
+    dropped = store.journal.forget_entries(
+        campaign,
+        removed.places,
+        snapshot=removed.snapshot,
+        size_bytes=removed.size_bytes,
+        sha256=removed.sha256,
+    )
+    _remove_stale(store, store.journal.campaign(campaign.name))
+    return dropped
+
+
+def _new_name(store: Store, campaign: Campaign) -> str:
+    """One that no file of the campaign has."""
+    names = (f"{campaign.id}.{number}.parquet" for number in count(1))
+    return next(name for name in names if name != campaign.snapshot and not (store.snapshots / name).exists())
+
+
+def _remove_stale(store: Store, campaign: Campaign) -> None:
+    """Files of the campaign that the journal knows nothing of."""
+    current = store.snapshot_of(campaign)
+    for path in store.snapshots.glob(f"{campaign.id}.*"):
+        if path not in (current, current.with_suffix(".skipped.parquet")):
+            path.unlink()
