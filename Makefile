@@ -14,6 +14,8 @@ UV_NEEDED := $(if $(UV_ON_PATH),,.venv-uv/bin/uv)
 # A uv.toml or variables that name other environments must not lead elsewhere.
 unexport VIRTUAL_ENV
 unexport UV_PROJECT_ENVIRONMENT
+# Modules are compiled once, not by each of the many processes that the tests start.
+unexport PYTHONDONTWRITEBYTECODE
 
 define NEED_PYTHON
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -40,7 +42,7 @@ setup: $(SETUP)
 $(SETUP): requirements/dev.txt pyproject.toml $(UV_NEEDED)
 	$(NEED_PYTHON)
 	test -x .venv/bin/python || $(UV) venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
-	$(UV) pip sync --quiet --python .venv/bin/python --require-hashes requirements/dev.txt
+	$(UV) pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes requirements/dev.txt
 	$(UV) pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 

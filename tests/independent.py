@@ -56,7 +56,7 @@ def _install() -> None:
     uv = shutil.which("uv") or (str(private_uv) if private_uv.is_file() else None)
     if uv is not None:
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(_FOLDER)], check=True)
-        subprocess.run([uv, "pip", "install", "--python", python, *required], check=True)
+        subprocess.run([uv, "pip", "install", "--compile-bytecode", "--python", python, *required], check=True)
     else:
         subprocess.run([sys.executable, "-m", "venv", str(_FOLDER)], check=True)
         subprocess.run([python, "-m", "pip", "install", *required], check=True)
