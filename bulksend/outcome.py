@@ -14,6 +14,7 @@ from functools import lru_cache
 from bulksend.model import Answer, Answered, Doubtful, EntryOutcome, EntryResult, NotSent, Refused, Verdict
 
 __all__ = [
+    "RESEND_AFTER_S",
     "Backoff",
     "EntryHistory",
     "classify_entry",
@@ -183,6 +184,8 @@ def _entry_outcome(result: EntryResult) -> EntryOutcome:
     return EntryOutcome(verdict, result.status, result.error, message_id)
 
 
+RESEND_AFTER_S = 31 * 60.0
+"""A signature is good for 15 minutes either side of its date: until then a first copy may still be accepted."""
 MAX_BACKOFF_S = 300.0
 DEAD_AFTER_S = 3600.0
 """A transient failure is nobody's verdict before an hour has passed since the first (promise 7)."""

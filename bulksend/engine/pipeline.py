@@ -54,12 +54,10 @@ from bulksend.model import (
     SettlementVerdict,
     Verdict,
 )
-from bulksend.outcome import Backoff, EntryHistory, classify_request, knows_status, resolve_retry
+from bulksend.outcome import RESEND_AFTER_S, Backoff, EntryHistory, classify_request, knows_status, resolve_retry
 
 __all__ = ["Engine"]
 
-RESEND_AFTER_S = 31 * 60.0
-"""A signature is good for 15 minutes either side of its date; after this none of ours can still be."""
 ENOUGH_BATCHES = 2
 MAX_REOPENED = 1000
 """Times that others' decisions may open a finished chunk again in one run; more would be a loop."""

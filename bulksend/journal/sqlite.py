@@ -196,9 +196,9 @@ class SqliteJournal:
             )
 
     def ask_for(self, campaign: Campaign, state: CampaignState) -> CampaignState:
-        """Pause, resume (PLANNED) or cancel a campaign, whoever sends it; returns the state that it is in now.
+        """Pause or cancel a campaign, whoever sends it; returns the state that it is in now.
 
-        What is finished or cancelled stays so; a campaign that nobody sends needs no pause to be taken back.
+        What is finished or cancelled stays so. A pause ends when somebody sends again.
         """
         with self._deciding() as db:
             db.execute(

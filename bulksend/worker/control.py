@@ -6,7 +6,7 @@ import re
 
 from bulksend.errors import UsageError
 from bulksend.model import Campaign, CampaignState, EntryState, SettlementVerdict
-from bulksend.worker.results import RESEND_AFTER_S
+from bulksend.outcome import RESEND_AFTER_S
 from bulksend.worker.store import Store
 
 __all__ = ["cancel", "pause", "prune", "retry"]

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from bulksend.errors import SnapshotError, UsageError
 from bulksend.model import Campaign, CampaignState, EntryReport, EntryState, ResultRow, SettlementVerdict, SkipReason
+from bulksend.outcome import RESEND_AFTER_S
 from bulksend.recipients import SnapshotReader, skipped_rows
 from bulksend.worker.store import Store
 
 __all__ = ["STATES", "Doubt", "Resolved", "doubts", "resolve", "results"]
 
 STATES = ("accepted", "dead", "in_doubt", "in_flight", "pending", "skipped")
-RESEND_AFTER_S = 31 * 60.0
-"""A signature is good for 15 minutes either side of its date: until then the first copy may still be accepted."""
 
 
 @dataclass(frozen=True, slots=True)
