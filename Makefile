@@ -27,13 +27,14 @@ SETUP := .venv/.made-by-make
 MINISTACK := .venv-ministack/.made-from-requirements
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check requirements clean
+.PHONY: help setup demo test check bench-deps requirements clean
 
 help:
 	@echo 'make setup         the virtual environment .venv, with exact versions'
 	@echo 'make demo          a campaign against a simulator on this machine'
 	@echo 'make test          the test suite'
 	@echo 'make check         ruff, mypy --strict, the import rule'
+	@echo 'make bench-deps    nginx and wrk for the load tests (Debian and its kin, as root)'
 	@echo 'make requirements  the requirements files, from pyproject.toml (UPGRADE=--upgrade for newer versions)'
 	@echo 'make clean         remove all that make made'
 
@@ -67,6 +68,13 @@ check: $(SETUP)
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/python -m pytest -n 0 tests/unit/test_imports.py
+
+# What loadtest/ measures against: nginx answers, as a server that is not the bottleneck, and wrk posts a ready body, as the
+# limit of what a sender can reach. Both are only started by the scenarios, on loopback; the system's own nginx is not.
+bench-deps:
+	@command -v apt-get >/dev/null || { \
+		echo "make bench-deps uses apt-get: install nginx and wrk in this system's own way" >&2; exit 1; }
+	apt-get install -y nginx-light wrk
 
 requirements: $(UV_NEEDED)
 	$(UV) $(COMPILE) $(UPGRADE) pyproject.toml --output-file requirements/base.txt

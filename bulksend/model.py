@@ -9,6 +9,7 @@ from enum import IntEnum, StrEnum, unique
 __all__ = [
     "MAX_BATCH_RECIPIENTS",
     "AccountStatus",
+    "AllAccepted",
     "Answer",
     "Answered",
     "Batch",
@@ -127,6 +128,13 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class AllAccepted:
+    """A readable 200 in which every result says SUCCESS: their message ids, in order."""
+
+    message_ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """An HTTP error with an answer body.
 
@@ -157,7 +165,7 @@ class Doubtful:
     reason: str
 
 
-Answer = Answered | Refused | NotSent | Doubtful
+Answer = Answered | AllAccepted | Refused | NotSent | Doubtful
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +212,7 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One row group of the snapshot, ready to send.
+    """One row group of the snapshot, ready to send; `one_each` where every entry has a single recipient.
 
     `entries` holds the finished JSON of every entry, each followed by a comma; entry i is
     `entries[offsets[i]:offsets[i + 1]]`. `rows` are row numbers of the input, from 1.
@@ -215,6 +223,7 @@ class Chunk:
     recipients: Sequence[int]
     offsets: Sequence[int]
     entries: memoryview
+    one_each: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -249,12 +258,12 @@ class Batch:
     kind: BatchKind
     origin: int
 
-    def payload(self) -> bytes:
+    def payload(self) -> bytes | memoryview:
         """The batch's entries as JSON, separated by commas: one slice of the chunk when they are neighbours."""
         offsets, entries, indices = self.chunk.offsets, self.chunk.entries, self.indices
         first, last = indices[0], indices[-1]
         if last - first + 1 == len(indices):
-            return bytes(entries[offsets[first] : offsets[last + 1] - 1])
+            return entries[offsets[first] : offsets[last + 1] - 1]
         return b"".join([entries[offsets[i] : offsets[i + 1]] for i in indices])[:-1]
 
 

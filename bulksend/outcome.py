@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from bulksend.model import Answer, Answered, Doubtful, EntryOutcome, EntryResult, NotSent, Refused, Verdict
+from bulksend.model import AllAccepted, Answer, Answered, Doubtful, EntryOutcome, EntryResult, NotSent, Refused, Verdict
 
 __all__ = [
     "RESEND_AFTER_S",
@@ -163,19 +163,19 @@ def classify_request(answer: Answer, entries: int) -> tuple[Verdict, list[EntryO
     Retries carry no due time yet: that is for `resolve_retry`, which knows each entry's history.
     """
     match answer:
-        case Answered(results=results):
-            if len(results) != entries:
-                text = f"{len(results)} results for {entries} entries"
-                return Verdict.IN_DOUBT, [EntryOutcome(Verdict.IN_DOUBT, "RESULT_COUNT", text)] * entries
+        case Answered(results=results) if len(results) == entries:
             return Verdict.ACCEPTED, [_entry_outcome(result) for result in results]
+        case AllAccepted(message_ids=ids) if len(ids) == entries:
+            return Verdict.ACCEPTED, [EntryOutcome(Verdict.ACCEPTED, "SUCCESS", message_id=id_) for id_ in ids]
+        case Answered(results=given) | AllAccepted(message_ids=given):
+            verdict, status, reason = Verdict.IN_DOUBT, "RESULT_COUNT", f"{len(given)} results for {entries} entries"
         case Refused():
-            verdict = classify_refusal(answer)
-            status = answer.code or f"HTTP_{answer.http_status}"
-            return verdict, [EntryOutcome(verdict, status, answer.text)] * entries
+            verdict, status, reason = classify_refusal(answer), answer.code or f"HTTP_{answer.http_status}", answer.text
         case NotSent(reason=reason):
-            return Verdict.UNREACHABLE, [EntryOutcome(Verdict.UNREACHABLE, "NOT_SENT", reason)] * entries
+            verdict, status = Verdict.UNREACHABLE, "NOT_SENT"
         case Doubtful(reason=reason):
-            return Verdict.IN_DOUBT, [EntryOutcome(Verdict.IN_DOUBT, "NO_ANSWER", reason)] * entries
+            verdict, status = Verdict.IN_DOUBT, "NO_ANSWER"
+    return verdict, [EntryOutcome(verdict, status, reason)] * entries
 
 
 def _entry_outcome(result: EntryResult) -> EntryOutcome:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bulksend.simulator import SimulatorProcess
 from tests.independent import Ministack, ministack_command
 
 os.environ["BOTO_DISABLE_CRT"] = "true"
@@ -60,6 +62,31 @@ def ministack(_ministack_server: Ministack) -> Ministack:
     """An independent SES server, empty."""
     _ministack_server.reset()
     return _ministack_server
+
+
+@pytest.fixture(scope="session")
+def _simulator_process(_isolation: None) -> Iterator[tuple[SimulatorProcess, dict[str, Any]]]:
+    with SimulatorProcess() as running:
+        fixed = {"host", "port", "day_s", "seed", "rules", "exit_with_parent"}
+        yield running, {name: value for name, value in running.settings().items() if name not in fixed}
+
+
+@pytest.fixture
+def simulator_settings() -> dict[str, Any]:
+    """How `simulator` is set at the beginning of each test; a module that wants it otherwise has its own."""
+    return {"max_send_rate_per_s": 2000, "latency_ms": 1}
+
+
+@pytest.fixture
+def simulator(
+    _simulator_process: tuple[SimulatorProcess, dict[str, Any]], simulator_settings: dict[str, Any]
+) -> SimulatorProcess:
+    """A simulator of SES that has accepted nothing yet and has no faults; one process for all tests of this one."""
+    running, defaults = _simulator_process
+    running.reset()
+    running.rules([])
+    running.settings(**defaults | simulator_settings)
+    return running
 
 
 @pytest.fixture

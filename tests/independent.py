@@ -63,10 +63,14 @@ def _install() -> None:
 
 
 class Ministack:
-    """A ministack on a free loopback port, in a process and a folder of its own, for as long as the context is open."""
+    """A ministack on a free loopback port, in a process and a folder of its own, for as long as the context is open.
 
-    def __init__(self) -> None:
+    With `auth` it verifies signatures and asks IAM's policies.
+    """
+
+    def __init__(self, *, auth: bool = False) -> None:
         self.port = 0
+        self._auth = auth
         self._process: subprocess.Popen[bytes] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="ministack-")
 
@@ -119,6 +123,7 @@ class Ministack:
             "GATEWAY_PORT": str(self.port),
             "DOCKER_HOST": f"unix://{self._folder.name}/no-docker.sock",
             "LOG_LEVEL": "WARNING",
+            "AUTH": str(self._auth).lower(),
         }
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

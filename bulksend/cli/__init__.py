@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from bulksend.cli import account, deciding, looking, sending
+from bulksend.cli import account, completion, deciding, looking, sending
 from bulksend.cli.app import app
 from bulksend.cli.terminal import complain, for_people
 from bulksend.errors import BulksendError, ExitCode, UsageError
 
-__all__ = ["account", "deciding", "looking", "main", "run", "sending"]
+__all__ = ["account", "completion", "deciding", "looking", "main", "run", "sending"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

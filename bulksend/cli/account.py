@@ -88,22 +88,28 @@ def push(file: Path, *, common: Common = COMMON) -> int:
 
 
 @template.command
-def pull(name: str, *, common: Common = COMMON) -> int:
-    """Show a stored template as JSON.
+def pull(name: str, *, output: Output = "text", common: Common = COMMON) -> int:
+    """Show a stored template as a file that template push reads.
 
     Args:
         name: The template's name.
+        output: text for that file, json for programs.
         common: Common options.
     """
+    from bulksend.config import template_toml  # noqa: PLC0415
     from bulksend.worker.templates import pull_template  # noqa: PLC0415
 
-    print_json(pull_template(name, common.settings()))
+    found = pull_template(name, common.settings())
+    if output == "json":
+        print_json(found)
+    else:
+        sys.stdout.write(template_toml(**found))
     return int(ExitCode.DONE)
 
 
 @template.command
 def render(
-    campaign: str,
+    campaign: Path,
     data: Annotated[str, Parameter(help="Template data as JSON; default_data of the campaign is under it.")] = "{}",
     *,
     common: Common = COMMON,
@@ -124,5 +130,5 @@ def render(
         raise UsageError(f"the data is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise UsageError("the data is not a JSON object")
-    print(render_template(load_campaign(Path(campaign)), values, common.settings()))  # noqa: T201  it is the data
+    print(render_template(load_campaign(campaign), values, common.settings()))  # noqa: T201  it is the data
     return int(ExitCode.DONE)

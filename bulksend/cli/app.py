@@ -67,8 +67,8 @@ class Common:
 COMMON = Common()
 
 
-def target_of(campaign: str, settings: Settings) -> Target:
+def target_of(campaign: Path, settings: Settings) -> Target:
     """By its file, or by its name in the store at hand. Raises ConfigError, JournalError."""
     from bulksend.worker import find_target  # noqa: PLC0415
 
-    return find_target(campaign, settings)
+    return find_target(str(campaign), settings)

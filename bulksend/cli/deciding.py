@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -12,13 +12,10 @@ from bulksend.cli.app import COMMON, Common, Output, app, target_of
 from bulksend.cli.terminal import ask, for_people, print_facts, print_json
 from bulksend.errors import ExitCode, UsageError
 
-if TYPE_CHECKING:
-    pass
-
 
 @app.command
 def resolve(
-    campaign: str,
+    campaign: Path,
     *,
     accepted: Annotated[bool, Parameter(negative="")] = False,
     resend: Annotated[bool, Parameter(negative="")] = False,
@@ -60,17 +57,25 @@ def resolve(
     people = for_people()
     if not chosen:
         if output == "json":
-            print_json([{"row": d.row, "at": d.report.at, "reason": d.report.reason} for d in found])
+            print_json(
+                [{"row": d.row, "at": d.report.at, "reason": d.report.reason, "forgotten": d.forgotten} for d in found]
+            )
         elif not print_doubts(people, ((d.row, d.report.status, d.report.reason, d.report.at) for d in found)):
             people.print("Nothing is in doubt.")
         return int(ExitCode.SOME_IN_DOUBT if found else ExitCode.DONE)
     done = worker.resolve(target.store, target.campaign(), found, chosen[0], why)
     if output == "json":
-        print_json({"decided": done.decided, "too_early": done.too_early, "in_doubt": done.left})
+        print_json(
+            {"decided": done.decided, "too_early": done.too_early, "forgotten": done.forgotten, "in_doubt": done.left}
+        )
     people.print(f"{done.decided:,} decided, {done.left:,} still in doubt")
     if done.too_early:
         people.print(
             f"{done.too_early:,} were sent less than 31 minutes ago: their signature may still be good. Try again then."
+        )
+    if done.forgotten:
+        people.print(
+            f"{done.forgotten:,} were removed by bulksend forget and cannot be sent again: decide --accepted or --drop."
         )
     if chosen[0] is SettlementVerdict.RESEND and done.decided:
         people.print(f"They are pending again: bulksend send {campaign}", highlight=False)
@@ -78,7 +83,7 @@ def resolve(
 
 
 @app.command
-def pause(campaign: str, *, output: Output = "text", common: Common = COMMON) -> int:
+def pause(campaign: Path, *, output: Output = "text", common: Common = COMMON) -> int:
     """Let whoever sends the campaign drain and end. bulksend resume goes on.
 
     Args:
@@ -96,7 +101,7 @@ def pause(campaign: str, *, output: Output = "text", common: Common = COMMON) ->
 
 @app.command
 def cancel(
-    campaign: str,
+    campaign: Path,
     *,
     yes: Annotated[bool, Parameter(alias="-y", negative="")] = False,
     output: Output = "text",
@@ -115,7 +120,12 @@ def cancel(
     target = target_of(campaign, common.settings())
     found = target.campaign()
     if not yes:
-        ask(for_people(), f"Cancel {found.name} for good?")
+        ask(
+            for_people(),
+            f"Cancel {found.name} for good?",
+            verb="cancel",
+            otherwise=f"Nothing was cancelled: {found.name} is {found.state.value}.",
+        )
     worker.cancel(target.store, found)
     print_facts(target, output)
     return int(ExitCode.DONE)
@@ -123,7 +133,7 @@ def cancel(
 
 @app.command
 def retry(
-    campaign: str,
+    campaign: Path,
     *,
     status: str = "",
     reason: str = "",
@@ -144,15 +154,18 @@ def retry(
     from bulksend import worker  # noqa: PLC0415
 
     target = target_of(campaign, common.settings())
-    count = worker.retry(target.store, target.campaign(), status=status, reason=reason, why=why)
-    for_people().print(f"pending again: {count:,}", highlight=False)
+    done = worker.retry(target.store, target.campaign(), status=status, reason=reason, why=why)
+    people = for_people()
+    people.print(f"pending again: {done.again:,}", highlight=False)
+    if done.forgotten:
+        people.print(f"left as they are: {done.forgotten:,}, removed by bulksend forget", highlight=False)
     print_facts(target, output)
     return int(ExitCode.DONE)
 
 
 @app.command
 def prune(
-    campaign: str,
+    campaign: Path,
     *,
     yes: Annotated[bool, Parameter(alias="-y", negative="")] = False,
     common: Common = COMMON,
@@ -169,7 +182,12 @@ def prune(
     target = target_of(campaign, common.settings())
     found = target.campaign()
     if not yes:
-        ask(for_people(), f"Remove the list of {found.name} for good?")
+        ask(
+            for_people(),
+            f"Remove the list of {found.name} for good?",
+            verb="prune",
+            otherwise=f"Nothing was removed: the list of {found.name} is still there.",
+        )
     count = worker.prune(target.store, found)
     for_people().print(f"{count} files removed; bulksend status {found.name} still works", highlight=False)
     return int(ExitCode.DONE)
@@ -198,7 +216,12 @@ def forget(
     store = worker.Store.open(common.settings(), Path.cwd())
     people = for_people()
     if not yes:
-        ask(people, f"Remove this address from every campaign in {store.folder} for good?")
+        ask(
+            people,
+            f"Remove this address from every campaign in {store.folder} for good?",
+            verb="forget",
+            otherwise="Nothing was removed.",
+        )
     done = worker.forget(store, address)
     if output == "json":
         print_json(asdict(done))
@@ -206,6 +229,8 @@ def forget(
         f"{done.rows:,} rows in {done.campaigns:,} campaigns; {done.never_sent:,} of them will never be sent",
         highlight=False,
     )
+    if done.pruned:
+        people.print(f"campaigns pruned before, with nothing left of their lists: {done.pruned:,}", highlight=False)
     if done.mentions:
         people.print(f"{done.mentions:,} rows of other people still mention it in their data", highlight=False)
     people.print("Lists outside the store still have it, where they had it.", highlight=False)

@@ -33,7 +33,7 @@ def demo(*, recipients: int = 2000, common: Common = COMMON) -> int:
 
 @app.command
 def plan(
-    campaign: str,
+    campaign: Path,
     *,
     again: bool = False,
     limit: int | None = None,
@@ -58,7 +58,7 @@ def plan(
 
 @app.command
 def send(
-    campaign: str,
+    campaign: Path,
     *,
     yes: Annotated[bool, Parameter(alias="-y", negative="")] = False,
     again: bool = False,
@@ -98,13 +98,21 @@ def send(
     found = target.campaign()
     people = for_people()
     if found.state is CampaignState.PLANNED and not yes:
-        ask(people, f"Send to {found.recipients:,} recipients?")
+        pending = target.store.journal.tally(found).pending
+        ask(
+            people,
+            f"Send to {found.recipients:,} recipients?"
+            if pending == found.entries
+            else f"Send what is pending of {found.name}, {pending:,} of {found.entries:,} mails?",
+            verb="send",
+            otherwise="Nothing was sent. The plan is kept: bulksend send goes on from here.",
+        )
     return _send(target, found, settings, output)
 
 
 @app.command
 def resume(
-    campaign: str,
+    campaign: Path,
     *,
     metrics_port: int | None = None,
     output: Output = "text",
@@ -135,12 +143,12 @@ def simulate(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -
     return simulator(list(arguments))
 
 
-def _rehearse(campaign: str, settings: Settings, address: str | None, rows: int, output: Output) -> int:
+def _rehearse(campaign: Path, settings: Settings, address: str | None, rows: int, output: Output) -> int:
     from bulksend import worker  # noqa: PLC0415
     from bulksend.config import load_campaign  # noqa: PLC0415
     from bulksend.report import campaign_facts, print_status  # noqa: PLC0415
 
-    file = load_campaign(Path(campaign))
+    file = load_campaign(campaign)
     people = for_people()
     if address is None:
         people.print("To a simulator on this machine; nothing leaves it.")
@@ -182,6 +190,7 @@ def _send(target: Target, found: Campaign, settings: Settings, output: Output) -
     from bulksend.report import LiveProgress  # noqa: PLC0415
     from bulksend.worker.log import RunLog  # noqa: PLC0415
 
+    target.store.refuse_pruned(found)
     people = for_people()
     metrics = Metrics()
     with contextlib.ExitStack() as stack:

@@ -59,16 +59,22 @@ class AwsSettings(Table):
     """Which account is spoken to. Keys and secrets never stand here: the standard AWS credential chain finds them."""
 
     region: Annotated[str, AfterValidator(_region)] | None = None
-    """AWS Region to send from. Not set: the AWS configuration's own (AWS_REGION, the profile)."""
+    """AWS Region to send from. Not set: the AWS configuration's own (AWS_REGION, AWS_DEFAULT_REGION, the profile)."""
     profile: str | None = Field(default=None, min_length=1)
     """Profile of the AWS configuration files to take credentials from. Not set: the AWS configuration's own."""
     endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = None
     """URL that is spoken to in place of Amazon SES, such as a simulator's. Not set: the Region's public endpoint."""
+    s3_endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = None
+    """URL where s3:// lists are read in place of Amazon S3, such as MinIO's. Not set: AWS_ENDPOINT_URL_S3, else the
+    bucket's own."""
 
 
 class TransportSettings(Table):
-    """How long a request may take."""
+    """How requests leave, and how long they may take."""
 
+    kind: Literal["auto", "compatible"] = "auto"
+    """auto: our own signed transport, or the AWS SDK's client where only that can serve (a multi-region endpoint, a
+    proxy). compatible: always the SDK's client, which takes many times the CPU."""
     connect_timeout_s: float = Field(default=10.0, gt=0, le=3600)
     """Seconds until a connection, TLS included, has to stand. When they run out, nothing was sent."""
     answer_timeout_s: float = Field(default=60.0, gt=0, le=3600)

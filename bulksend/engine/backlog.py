@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -22,6 +23,7 @@ MAX_RESENDS = 1
 """How often a campaign's policy sends an in-doubt entry again: each time may be a copy."""
 PARK_AFTER_S = 60.0
 """A chunk with nothing to do for so long is given back."""
+UNTRIED = re.compile(re.escape(EntryState.PENDING.to_bytes()) + b"+")
 MAX_OPEN_BYTES = 48 * 1024 * 1024
 """Entries held in open chunks, before those that only wait are given back early."""
 
@@ -38,18 +40,15 @@ class OpenChunk:
         self.splits: deque[tuple[Sequence[int], int]] = deque()
         self.doubts: list[tuple[float, int, int]] = []
         """(time of resending, index, attempt id) of in-doubt entries, where the policy sends them again."""
-        start: int | None = None
-        for i, state in enumerate(ledger.states):
-            untried = state == EntryState.PENDING and i not in ledger.histories
-            if untried and start is None:
-                start = i
-            elif not untried and start is not None:
-                self.fresh.append(range(start, i))
-                start = None
-            if state == EntryState.PENDING and not untried:
+        for run in UNTRIED.finditer(ledger.states):
+            start = run.start()
+            for i in sorted(i for i in ledger.histories if start <= i < run.end()) if ledger.histories else ():
                 self.retry(i, ledger.histories[i].due_at, now)
-        if start is not None:
-            self.fresh.append(range(start, len(ledger.states)))
+                if start < i:
+                    self.fresh.append(range(start, i))
+                start = i + 1
+            if start < run.end():
+                self.fresh.append(range(start, run.end()))
         if resend_after_s is not None:
             for i, last in ledger.last.items():
                 if ledger.states[i] == EntryState.IN_DOUBT:
@@ -217,7 +216,7 @@ def _take_split(c: OpenChunk, max_recipients: int, max_entries: int) -> tuple[Se
     if not c.splits:
         return None
     indices, origin = c.splits.popleft()
-    count, recipients = _fit(c.chunk.recipients, indices, max_recipients, max_entries)
+    count, recipients = _fit(c.chunk, indices, max_recipients, max_entries)
     if count < len(indices):
         c.splits.appendleft((indices[count:], origin))
     return indices[:count], recipients, origin
@@ -227,7 +226,7 @@ def _take_untried(c: OpenChunk, max_recipients: int, max_entries: int) -> tuple[
     if not c.fresh:
         return None
     indices = c.fresh[0]
-    count, recipients = _fit(c.chunk.recipients, indices, max_recipients, max_entries)
+    count, recipients = _fit(c.chunk, indices, max_recipients, max_entries)
     if count < len(indices):
         c.fresh[0] = indices[count:]
     else:
@@ -242,17 +241,20 @@ def _take_due(c: OpenChunk, max_recipients: int, max_entries: int, now: float) -
     if not due:
         return None
     due.sort()
-    count, recipients = _fit(c.chunk.recipients, due, max_recipients, max_entries)
+    count, recipients = _fit(c.chunk, due, max_recipients, max_entries)
     for i in due[count:]:
         heapq.heappush(c.due, (now, i))
     return due[:count], recipients, 0
 
 
-def _fit(recipients: Sequence[int], indices: Sequence[int], max_recipients: int, max_entries: int) -> tuple[int, int]:
+def _fit(chunk: Chunk, indices: Sequence[int], max_recipients: int, max_entries: int) -> tuple[int, int]:
     """How many of the entries fit, one at least, and how many recipients they have."""
+    if chunk.one_each:
+        count = max(1, min(max_recipients, max_entries, len(indices)))
+        return count, count
     total = 0
     for count, i in enumerate(indices):
-        if count == max_entries or (count and total + recipients[i] > max_recipients):
+        if count == max_entries or (count and total + chunk.recipients[i] > max_recipients):
             return count, total
-        total += recipients[i]
+        total += chunk.recipients[i]
     return len(indices), total

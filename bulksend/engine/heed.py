@@ -25,14 +25,18 @@ class Heed:
         self._skewed_answers = 0
         self._clock_set_s = float("-inf")
 
+    def accepted(self) -> None:
+        """SES accepted something: clock and credentials are good."""
+        self._skewed_answers = 0
+        self._accepted_generation = self._renewed_generation
+
     async def answer(
         self, answer: Answer, verdicts: Sequence[Verdict], outcomes: Sequence[EntryOutcome], sent_s: float
     ) -> Halt | None:
         """Do what it asks for; a halt if that is no use any more. `sent_s` is the event loop's time of sending."""
         seen = set(verdicts)
         if Verdict.ACCEPTED in seen:
-            self._skewed_answers = 0
-            self._accepted_generation = self._renewed_generation
+            self.accepted()
         if Verdict.THROTTLED in seen:
             self._pacer.throttled(sent_s)
         if Verdict.DAY_SPENT in seen:

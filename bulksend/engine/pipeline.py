@@ -38,6 +38,7 @@ from bulksend.facts import (
 )
 from bulksend.ledger import LastOutcome
 from bulksend.model import (
+    AllAccepted,
     Answer,
     Answered,
     Batch,
@@ -103,7 +104,8 @@ class Engine:
         self._streak = RefusalStreak()
         self._flight_size = FlightSize(max_in_flight)
         self._flights: set[asyncio.Task[None]] = set()
-        self._sending: set[asyncio.Task[Answer]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
+        """Those of the flights that await their answer, and may be told not to."""
         self._landed = asyncio.Event()
         self._conductor: asyncio.Task[None] | None = None
         self._end: CampaignState | None = None
@@ -304,14 +306,17 @@ class Engine:
         await self._land(intent, answer, ticket, sent_s, answered_s)
 
     async def _send(self, batch: Batch) -> Answer:
-        sending = asyncio.create_task(self._transport.send(batch.payload()))
-        self._sending.add(sending)
+        flight = asyncio.current_task()
+        assert flight is not None
+        self._sending.add(flight)
         try:
-            return await sending
+            return await self._transport.send(batch.payload())
         except asyncio.CancelledError:
             return Doubtful("interrupted while the answer was awaited")
         finally:
-            self._sending.discard(sending)
+            self._sending.discard(flight)
+            while flight.cancelling():
+                flight.uncancel()
 
     async def _nothing_may_go(self, batch: Batch, ticket: int) -> None:
         self._pacer.give_back(batch.recipients, ticket)
@@ -327,6 +332,9 @@ class Engine:
 
     async def _land(self, intent: Intent, answer: Answer, ticket: int, sent_s: float, answered_s: float) -> None:
         batch = intent.batch
+        if isinstance(answer, AllAccepted) and len(answer.message_ids) == len(batch.indices):
+            await self._land_accepted(intent, answer, answered_s - sent_s, answered_s)
+            return
         verdict, outcomes = classify_request(answer, len(batch.indices))
         if verdict is Verdict.SPLIT and len(batch.indices) == 1:
             outcomes = [EntryOutcome(Verdict.DEAD, outcomes[0].status, outcomes[0].reason)]
@@ -351,7 +359,21 @@ class Engine:
         if self._streak.tripped and self._streak.entries:
             await self._halt_for_streak()
 
-    async def _settle(self, intent: Intent, outcomes: list[EntryOutcome]) -> None:
+    async def _land_accepted(self, intent: Intent, answer: AllAccepted, answer_s: float, answered_s: float) -> None:
+        """What nearly every answer comes to: nothing is made of each entry. The same as the long way round."""
+        batch = intent.batch
+        self._streak.accepted()
+        await self._settle(intent, answer)
+        opened = self._backlog[batch.chunk.number]
+        opened.in_flight -= 1
+        opened.ledger.accept_all(batch.indices)
+        counts = {(Verdict.ACCEPTED, "SUCCESS"): len(batch.indices)}
+        self._tell(BatchAnswered(Verdict.ACCEPTED, batch.recipients, answer_s, counts))
+        if self._circuit.note((Verdict.ACCEPTED,), answered_s, probe=batch.kind is BatchKind.PROBE):
+            self._tell(CircuitChanged(self._circuit.is_open, self._circuit.probe_at - answered_s, ""))
+        self._heed.accepted()
+
+    async def _settle(self, intent: Intent, outcomes: list[EntryOutcome] | AllAccepted) -> None:
         """Record the answer; while the journal cannot, send nothing more, and try again: the answer comes only once."""
         for _ in range(SETTLE_TRIES - 1):
             try:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from bulksend.facts import Fact
 from bulksend.ledger import Ledger
-from bulksend.model import Answer, Batch, CampaignState, Chunk, EntryOutcome, Halt, Intent, Settlement
+from bulksend.model import AllAccepted, Answer, Batch, CampaignState, Chunk, EntryOutcome, Halt, Intent, Settlement
 
 __all__ = ["Journal", "Observer", "Pacer", "Source", "Transport"]
 
@@ -39,8 +39,8 @@ class Journal(Protocol):
         """The intent to send; None when nothing may go."""
         ...
 
-    async def settle(self, intent: Intent, outcomes: Sequence[EntryOutcome]) -> None:
-        """What was answered, one outcome per entry of the intent's batch."""
+    async def settle(self, intent: Intent, outcomes: Sequence[EntryOutcome] | AllAccepted) -> None:
+        """What was answered, one outcome (or message id) per entry of the intent's batch."""
         ...
 
     async def decide(self, campaign_id: str, chunk: int, settlements: Sequence[Settlement]) -> list[Settlement]:
@@ -59,7 +59,7 @@ class Journal(Protocol):
 class Transport(Protocol):
     """How a request leaves. It never raises for what SES or the network does: that is an Answer."""
 
-    async def send(self, entries_json: bytes) -> Answer:
+    async def send(self, entries_json: bytes | memoryview) -> Answer:
         """One SendBulkEmail call with these entries (JSON, separated by commas), attempted once.
 
         Cancelled, it returns what is known: NotSent, or Doubtful once a byte may have left.

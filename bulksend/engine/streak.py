@@ -56,6 +56,11 @@ class RefusalStreak:
         self._origins.add(batch.origin)
         self.tripped = len(self.entries) >= LENGTH and len(self._origins) >= BATCHES
 
+    def accepted(self) -> None:
+        """SES accepted something: the streak, if there is one that has not tripped, is over."""
+        if self.entries and not self.tripped:
+            self._clear()
+
     def release(self) -> list[RefusedEntry]:
         """The entries that met it, once."""
         entries, self.entries = self.entries, []

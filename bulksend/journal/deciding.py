@@ -5,17 +5,23 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
+from bulksend.journal.forgetting import is_forgotten
 from bulksend.ledger import Ledger
 from bulksend.model import EntryReport, Settlement, SettlementVerdict
 
-__all__ = ["reopen", "settle_once", "stands"]
+__all__ = ["PENDING_AGAIN", "reopen", "settle_once", "stands"]
+
+PENDING_AGAIN = (SettlementVerdict.RESEND, SettlementVerdict.RETURNED)
 
 
 def settle_once(db: sqlite3.Connection, settlement: Settlement) -> bool:
     """Record a decision. False when there is one already that stands against it.
 
-    Once a doubt is decided, only evidence of acceptance decides it again; nothing is decided twice the same way.
+    Once a doubt is decided, only evidence of acceptance decides it again; nothing is decided twice the same way. Whom
+    it concerns may have been forgotten: then there is nothing left to send again, whoever asks for it.
     """
+    if settlement.verdict in PENDING_AGAIN and is_forgotten(db, settlement.attempt_id, settlement.index):
+        return False
     match settlement.verdict:
         case SettlementVerdict.ACCEPTED:
             closed_by = {SettlementVerdict.ACCEPTED}

@@ -1,4 +1,4 @@
-"""What the journal does when a person is removed: their entries are never sent, and no text names them."""
+"""What the journal does when a person or a whole list is removed: nothing of it is ever sent, and no text names it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ import orjson
 from bulksend.journal.reading import ledger_of
 from bulksend.model import Campaign, CampaignState, EntryState, Verdict
 
-__all__ = ["blank_texts", "drop_pending", "replace_snapshot"]
+__all__ = [
+    "blank_texts",
+    "drop_pending",
+    "forgotten_places",
+    "is_forgotten",
+    "mark_forgotten",
+    "mark_pruned",
+    "pruned_at",
+    "replace_snapshot",
+]
 
 HOLDER = "forget"
 STATUS = "FORGOTTEN"
@@ -23,6 +32,40 @@ def replace_snapshot(db: sqlite3.Connection, campaign_id: str, snapshot: str, si
         "UPDATE campaign SET snapshot = ?, snapshot_bytes = ?, snapshot_sha256 = ? WHERE id = ?",
         (snapshot, size_bytes, sha256, campaign_id),
     )
+
+
+def mark_forgotten(db: sqlite3.Connection, campaign_id: str, places: Mapping[int, Sequence[int]]) -> None:
+    """Nothing but a stand-in is left of these entries, by chunk."""
+    db.executemany(
+        "INSERT OR IGNORE INTO forgotten (campaign_id, chunk, place) VALUES (?, ?, ?)",
+        [(campaign_id, number, place) for number, chosen in places.items() for place in chosen],
+    )
+
+
+def forgotten_places(db: sqlite3.Connection, campaign_id: str) -> set[tuple[int, int]]:
+    """(chunk, place in it) of every entry of which only a stand-in is left."""
+    return set(db.execute("SELECT chunk, place FROM forgotten WHERE campaign_id = ?", (campaign_id,)))
+
+
+def is_forgotten(db: sqlite3.Connection, attempt_id: int, place: int) -> bool:
+    """Whether only a stand-in is left of an entry of this attempt."""
+    found = db.execute(
+        "SELECT 1 FROM attempt a JOIN forgotten f ON f.campaign_id = a.campaign_id AND f.chunk = a.chunk "
+        "WHERE a.id = ? AND f.place = ?",
+        (attempt_id, place),
+    )
+    return found.fetchone() is not None
+
+
+def mark_pruned(db: sqlite3.Connection, campaign_id: str, at: float) -> None:
+    """The list is removed; a second time changes nothing."""
+    db.execute("INSERT OR IGNORE INTO pruned (campaign_id, at) VALUES (?, ?)", (campaign_id, at))
+
+
+def pruned_at(db: sqlite3.Connection, campaign_id: str) -> float | None:
+    """When the list was removed, in epoch seconds; None while it is there."""
+    row = db.execute("SELECT at FROM pruned WHERE campaign_id = ?", (campaign_id,)).fetchone()
+    return None if row is None else float(row[0])
 
 
 def drop_pending(

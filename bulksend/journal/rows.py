@@ -9,6 +9,7 @@ import orjson
 
 from bulksend.ledger import AttemptRecord
 from bulksend.model import (
+    AllAccepted,
     Batch,
     Binding,
     Campaign,
@@ -103,8 +104,10 @@ def indices_columns(batch: Batch) -> tuple[int, int, str | None]:
     return first, count, None if neighbours else _json(list(indices))
 
 
-def outcome_columns(batch: Batch, outcomes: Sequence[EntryOutcome]) -> tuple[int, str, str | None]:
+def outcome_columns(batch: Batch, outcomes: Sequence[EntryOutcome] | AllAccepted) -> tuple[int, str, str | None]:
     """spent, message_ids, exceptions."""
+    if isinstance(outcomes, AllAccepted):
+        return batch.recipients, _json(outcomes.message_ids), None
     message_ids = [o.message_id for o in outcomes]
     exceptions = [
         (place, o.verdict.value, o.status, o.reason, o.due_at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from importlib import resources
@@ -13,9 +13,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from bulksend.errors import CampaignBusyError, CampaignUnknownError, JournalError
-from bulksend.journal.deciding import reopen, settle_once, stands
+from bulksend.journal.deciding import PENDING_AGAIN, reopen, settle_once, stands
 from bulksend.journal.filesystem import refuse_network
-from bulksend.journal.forgetting import blank_texts, drop_pending, replace_snapshot
+from bulksend.journal.forgetting import (
+    blank_texts,
+    drop_pending,
+    forgotten_places,
+    mark_forgotten,
+    mark_pruned,
+    pruned_at,
+    replace_snapshot,
+)
 from bulksend.journal.lock import StoreLock, living_holder
 from bulksend.journal.reading import ledger_of, recipients_by_minute, reports_of, tally_of
 from bulksend.journal.rows import (
@@ -30,6 +38,7 @@ from bulksend.journal.rows import (
 from bulksend.journal.writer import GroupWriter
 from bulksend.ledger import Ledger
 from bulksend.model import (
+    AllAccepted,
     Batch,
     Campaign,
     CampaignState,
@@ -48,9 +57,10 @@ __all__ = ["SqliteJournal"]
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 1
+SCHEMAS = ("schema.sql", "schema_2.sql")
+"""One after the other: a journal of an earlier version lacks the last ones only."""
+SCHEMA_VERSION = len(SCHEMAS)
 BUSY_TIMEOUT_S = 10.0
-PENDING_AGAIN = (SettlementVerdict.RESEND, SettlementVerdict.RETURNED)
 
 
 class SqliteJournal:
@@ -69,6 +79,7 @@ class SqliteJournal:
         self._holder = ""
         self._writer: GroupWriter | None = None
         self._data_version = -1
+        self._looked_in = 0
         self._settlements_seen = 0
         self._interventions: dict[tuple[str, int], set[int]] = {}
         self._stopped: set[str] = set()
@@ -154,9 +165,13 @@ class SqliteJournal:
             reopen(db, campaign.id, again)
         return decided
 
-    def forget_texts(self, campaign: Campaign) -> None:
-        """Blank SES's error texts, which may name recipients; statuses, message ids and numbers stay."""
+    def prune(self, campaign: Campaign) -> None:
+        """Its list is about to be removed: blank SES's error texts, which may name recipients.
+
+        Statuses, message ids and numbers stay.
+        """
         with self._deciding() as db:
+            mark_pruned(db, campaign.id, self.now())
             db.execute(
                 "UPDATE outcome SET exceptions = (SELECT json_group_array(json_set(e.value, '$[3]', '')) "
                 "FROM json_each(outcome.exceptions) AS e) WHERE exceptions IS NOT NULL "
@@ -164,16 +179,32 @@ class SqliteJournal:
                 (campaign.id,),
             )
 
+    def pruned_at(self, campaign: Campaign) -> float | None:
+        """When its list was removed, in epoch seconds; None while it is there."""
+        with self._reading() as db:
+            return pruned_at(db, campaign.id)
+
+    def forgotten(self, campaign: Campaign) -> set[tuple[int, int]]:
+        """(chunk, place in it) of the entries whose person was removed: they can never be sent again."""
+        with self._reading() as db:
+            return forgotten_places(db, campaign.id)
+
+    def someone_sends(self) -> bool:
+        """Whether a living process holds the store."""
+        return living_holder(self._lock_path) is not None
+
     def forget_entries(
         self, campaign: Campaign, places: Mapping[int, Sequence[int]], *, snapshot: str, size_bytes: int, sha256: str
     ) -> int:
         """Take up a rewritten snapshot; those of `places` (by chunk) that are pending are dead in the same transaction.
 
-        Only inside `sending()`: nobody may be sending from the old one. Returns how many became dead.
+        None of `places` becomes pending again, whoever asks for it. Returns how many became dead. Only inside
+        `sending()`: nobody may be sending from the old one.
         """
         assert self._writer is not None, "sending() is not entered"
         with self._deciding() as db:
             replace_snapshot(db, campaign.id, snapshot, size_bytes, sha256)
+            mark_forgotten(db, campaign.id, places)
             return drop_pending(db, campaign, places, self._holder, self.now())
 
     def forget_address(self, address: str) -> None:
@@ -226,6 +257,7 @@ class SqliteJournal:
             with self._deciding() as db:
                 db.execute("INSERT OR REPLACE INTO holder (one, name) VALUES (1, ?)", (self._holder,))
             self._data_version = -1
+            self._looked_in = 0
             self._writer = GroupWriter(self._connect)
             self._writer.on_commit = self.on_commit
             try:
@@ -297,18 +329,19 @@ class SqliteJournal:
             assert attempt_id is not None
             return Intent(attempt_id, narrowed, at)
 
-        return await self._write(work)
+        return await self._write(work, one_change=True)
 
-    async def settle(self, intent: Intent, outcomes: Sequence[EntryOutcome]) -> None:
+    async def settle(self, intent: Intent, outcomes: Sequence[EntryOutcome] | AllAccepted) -> None:
         """Record what SES said of each entry of an attempt. A second time is a no-op."""
 
         def work(db: sqlite3.Connection) -> None:
             db.execute(
                 "INSERT OR IGNORE INTO outcome (attempt_id, at, spent, message_ids, exceptions) VALUES (?, ?, ?, ?, ?)",
-                (intent.attempt_id, self.now(), *outcome_columns(intent.batch, outcomes)),
+                (intent.attempt_id, self.now(), *columns),
             )
 
-        await self._write(work)
+        columns = outcome_columns(intent.batch, outcomes)
+        await self._write(work, one_change=True)
 
     async def decide(self, campaign_id: str, chunk: int, settlements: Sequence[Settlement]) -> list[Settlement]:
         """Record decisions that the campaign's own policy makes; returns those that nobody had decided before."""
@@ -353,14 +386,18 @@ class SqliteJournal:
     def _lock_path(self) -> Path:
         return self.path.with_name(self.path.name + ".lock")
 
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _write(self, work: Callable[[sqlite3.Connection], T], *, one_change: bool = False) -> Awaitable[T]:
         assert self._writer is not None, "sending() is not entered"
-        return await self._writer.run(work)
+        return self._writer.run(work, one_change=one_change)
 
     def _look_around(self, db: sqlite3.Connection) -> None:
-        """Take up what other processes have written; SQLite says for nothing whether there is anything."""
+        """Take up what other processes have written: once a transaction, as nobody else writes during one."""
+        assert self._writer is not None
+        if self._looked_in == self._writer.transaction:
+            return
         (version,) = db.execute("PRAGMA data_version").fetchone()
         if version == self._data_version:
+            self._looked_in = self._writer.transaction
             return
         (holder,) = db.execute("SELECT name FROM holder").fetchone()
         if holder != self._holder:
@@ -377,6 +414,7 @@ class SqliteJournal:
         ):
             self._settlements_seen = settlement_id
             self._interventions.setdefault((campaign_id, chunk), set()).add(place)
+        self._looked_in = self._writer.transaction
 
     def _without_settled(self, batch: Batch) -> Batch | None:
         settled = self._interventions.get((batch.campaign_id, batch.chunk.number))
@@ -420,8 +458,8 @@ class SqliteJournal:
                         f"{self.path} was made by a newer bulksend (format {version}, this one reads {SCHEMA_VERSION})",
                         hint="Use the version that made it, or a newer one.",
                     )
-                if version == 0:
-                    schema = resources.files("bulksend.journal").joinpath("schema.sql").read_text("utf-8")
+                for name in SCHEMAS[version:]:
+                    schema = resources.files("bulksend.journal").joinpath(name).read_text("utf-8")
                     db.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
         except (sqlite3.Error, OSError) as error:
             raise JournalError(f"{self.path} cannot be opened: {error}") from error

@@ -23,11 +23,12 @@ T = TypeVar("T")
 
 
 class _Operation(Generic[T]):
-    __slots__ = ("error", "future", "result", "work")
+    __slots__ = ("error", "future", "one_change", "result", "work")
 
-    def __init__(self, work: Callable[[sqlite3.Connection], T], future: asyncio.Future[T]) -> None:
+    def __init__(self, work: Callable[[sqlite3.Connection], T], future: asyncio.Future[T], *, one_change: bool) -> None:
         self.work = work
         self.future = future
+        self.one_change = one_change
         self.result: T | None = None
         self.error: BaseException | None = None
 
@@ -55,18 +56,22 @@ class GroupWriter:
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self.on_commit: Callable[[float, int], None] | None = None
         """Called in the writer's thread after each commit: its duration in seconds, its operations. Never raises."""
+        self.transaction = 0
+        """A number that is another in each transaction; for operations, in the writer's thread."""
         self._thread.start()
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do `work` in the next transaction; return its result once that is durable.
+    def run(self, work: Callable[[sqlite3.Connection], T], *, one_change: bool = False) -> asyncio.Future[T]:
+        """Do `work` in the next transaction; its result comes once that is durable.
+
+        `one_change` says that it makes one change at most, as its last step: then there is nothing to take back when
+        it raises, and it goes without a savepoint.
 
         Raises:
             JournalError: the transaction could not be committed.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(_Operation(work, future))
-        return await future
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue.put(_Operation(work, future, one_change=one_change))
+        return future
 
     def close(self) -> None:
         """Finish what is queued, then end the thread."""
@@ -100,6 +105,7 @@ class GroupWriter:
             if connection is None:
                 connection = self._connect()
             connection.execute("BEGIN IMMEDIATE")
+            self.transaction += 1
             for operation in group:
                 _work(connection, operation)
             connection.execute("COMMIT")
@@ -114,6 +120,14 @@ class GroupWriter:
 
 
 def _work(connection: sqlite3.Connection, operation: _Operation[Any]) -> None:
+    if operation.one_change:
+        try:
+            operation.result = operation.work(connection)
+        except (sqlite3.Error, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001  it belongs to whoever asked, not to this thread
+            operation.error = error
+        return
     connection.execute("SAVEPOINT one")
     try:
         operation.result = operation.work(connection)

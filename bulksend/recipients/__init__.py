@@ -10,6 +10,7 @@ import pyarrow as pa
 from bulksend.recipients.forget import FORGOTTEN_ADDRESS, Removed, forgettable, remove_address
 from bulksend.recipients.mapping import Mapping
 from bulksend.recipients.plan import Snapshot, take_snapshot
+from bulksend.recipients.results_file import write_results_parquet
 from bulksend.recipients.skipped import SkippedRow, skipped_rows
 from bulksend.recipients.snapshot import SnapshotReader
 from bulksend.recipients.source import ListFormat, list_digest
@@ -27,6 +28,7 @@ __all__ = [
     "remove_address",
     "skipped_rows",
     "take_snapshot",
+    "write_results_parquet",
 ]
 
 # The default pool (mimalloc) keeps some 50 MB more than is ever in use here, and costs no less time.

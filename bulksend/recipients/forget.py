@@ -132,12 +132,12 @@ class _Person:
                 columns["address"][place] = FORGOTTEN_ADDRESS
                 tags = [tag for tag in entry["ReplacementTags"] if tag["Name"] in RESERVED_TAGS]
                 entry = {"Destination": _DESTINATION, "ReplacementTags": tags}
-            elif self._leaves_copies(entry["Destination"]):
+            elif copies := self._copies_taken(entry["Destination"]):
                 removed.copies += 1
+                columns["recipients"][place] -= copies
             if self._is_in(orjson.dumps(entry).decode()):
                 removed.mentions += 1
             columns["entry"][place] = orjson.dumps(entry) + b","
-        # The numbers of recipients stay, those of removed copies as well: so do the journal's.
         return pa.table(columns, schema=SNAPSHOT_SCHEMA)
 
     def removed_from_skipped(self, table: pa.Table, removed: Removed) -> pa.Table:
@@ -151,18 +151,19 @@ class _Person:
                 columns["detail"][place] = ""
         return pa.table(columns, schema=SKIPPED_SCHEMA)
 
-    def _leaves_copies(self, destination: dict[str, list[str]]) -> bool:
-        left = False
+    def _copies_taken(self, destination: dict[str, list[str]]) -> int:
+        """How many copies of an entry were theirs; they are taken out of it."""
+        taken = 0
         for kind in _COPIES:
             there = destination.get(kind, [])
             staying = [address for address in there if address.lower() != self._key]
             if len(staying) < len(there):
-                left = True
+                taken += len(there) - len(staying)
                 if staying:
                     destination[kind] = staying
                 else:
                     del destination[kind]
-        return left
+        return taken
 
     def _is_in(self, text: str) -> bool:
         return "@" in self._key and self._mention.search(text.lower()) is not None

@@ -137,6 +137,7 @@ class SnapshotReader:
             recipients=int32s(recipients.buffers()[1])[recipients.offset :][: len(recipients)],
             offsets=int32s(offsets)[entries.offset :][: len(entries) + 1],
             entries=memoryview(data),
+            one_each=pc.max(recipients).as_py() == 1,
         )
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bulksend.errors import AccountError
 
-__all__ = ["AwsAccess", "explained", "open_client", "refusal_code"]
+__all__ = ["AwsAccess", "explained", "open_client", "open_session", "refusal_code"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +24,21 @@ class AwsAccess:
 
 
 def open_client(
-    access: AwsAccess, service: str = "sesv2", *, retrying: bool, max_connections: int = 10
+    access: AwsAccess,
+    service: str = "sesv2",
+    *,
+    retrying: bool,
+    max_connections: int = 10,
+    http_session: type | None = None,
 ) -> AbstractAsyncContextManager[Any]:
     """An SDK client as an asynchronous context manager, with credentials read anew.
+
+    `http_session` takes the place of the SDK's class of that name.
 
     Not retrying means one attempt, whatever AWS_MAX_ATTEMPTS and AWS_RETRY_MODE say: by default the SDK posts a call
     up to five times. signature_version is left alone: set, it would sign multi-region calls wrongly.
     """
-    import aioboto3  # noqa: PLC0415  takes over half a second
     from aiobotocore.config import AioConfig  # noqa: PLC0415
-    from aiobotocore.session import get_session  # noqa: PLC0415
 
     config = AioConfig(
         connect_timeout=access.connect_timeout_s,
@@ -42,13 +47,21 @@ def open_client(
         parameter_validation=retrying,
         retries={"mode": "standard", "total_max_attempts": 3 if retrying else 1},
         tcp_keepalive=True,
-        http_session_cls=_direct_session(),
+        http_session_cls=http_session or _direct_session(),
     )
+    # An endpoint override is SES's: STS is never asked at a SES endpoint.
+    session = open_session(access)
+    return session.client(service, endpoint_url=access.endpoint_url, config=config)  # type: ignore[no-any-return]
+
+
+def open_session(access: AwsAccess) -> Any:
+    """An SDK session, which has read nothing yet. Raises what the SDK raises for an unknown profile."""
+    import aioboto3  # noqa: PLC0415  takes over half a second
+    from aiobotocore.session import get_session  # noqa: PLC0415
+
     core = get_session()
     core.register_component("data_loader", _models(core.get_config_variable("data_path")))
-    session = aioboto3.Session(profile_name=access.profile, region_name=access.region, botocore_session=core)
-    # An endpoint override is SES's: STS is never asked at a SES endpoint.
-    return session.client(service, endpoint_url=access.endpoint_url, config=config)  # type: ignore[no-any-return]
+    return aioboto3.Session(profile_name=access.profile, region_name=access.region, botocore_session=core)
 
 
 def explained(error: Exception) -> AccountError:

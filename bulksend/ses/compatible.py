@@ -1,8 +1,4 @@
-"""The compatible transport: the SDK's client with the finished body swapped in.
-
-What the SDK's errors prove was read from its code (aiobotocore/httpsession.py): a connection that was never made is
-certain; a bare client error after that is not.
-"""
+"""The compatible transport: the SDK's client with the finished body swapped in."""
 
 from __future__ import annotations
 
@@ -15,9 +11,10 @@ from typing import Any, Self
 import orjson
 
 from bulksend.errors import ConfigError
-from bulksend.model import Answer, Answered, Doubtful, EntryResult, NotSent, Refused
+from bulksend.model import Answer, Doubtful, NotSent
+from bulksend.ses.answers import answer_of_error, answer_of_results
 from bulksend.ses.client import AwsAccess, open_client
-from bulksend.ses.skew import ServerClock, server_time
+from bulksend.ses.skew import ServerClock
 
 __all__ = ["CompatibleTransport"]
 
@@ -26,7 +23,6 @@ _left: ContextVar[list[bool]] = ContextVar("left")
 
 LARGE_BODY_BYTES = 512 * 1024
 """Above this a body is handed over as a stream: aiohttp warns of larger ones that are written in one piece."""
-MAX_TEXT_CHARACTERS = 2000
 SLACK_S = 5.0
 """The whole call may take connecting and answering, and this.
 
@@ -68,10 +64,10 @@ class CompatibleTransport:
     async def __aexit__(self, *_: object) -> None:
         await self._clients.aclose()
 
-    async def send(self, entries_json: bytes) -> Answer:
+    async def send(self, entries_json: bytes | memoryview) -> Answer:
         """One call, attempted once. See the engine's Transport."""
         generation = self._generation
-        _body.set(self._prefix + entries_json + self._suffix)
+        _body.set(b"".join((self._prefix, entries_json, self._suffix)))
         left: list[bool] = []
         _left.set(left)
         try:
@@ -84,8 +80,8 @@ class CompatibleTransport:
                 Doubtful("interrupted while the answer was awaited") if left else NotSent("interrupted before sending")
             )
         except Exception as error:  # noqa: BLE001  whatever the SDK raises is an answer
-            return _meaning(error, generation, sent=bool(left))
-        return _read(reply)
+            return answer_of_error(error, generation, sent=bool(left))
+        return answer_of_results(reply.get("BulkEmailEntryResults"))
 
     async def renew_credentials(self, refused_generation: int) -> int:
         """A new client reads the credentials anew."""
@@ -138,68 +134,3 @@ def _want_awscrt() -> None:
 
 def _swap_body(params: dict[str, Any], **_: object) -> None:
     params["body"] = _body.get()
-
-
-def _read(reply: dict[str, Any]) -> Answer:
-    results = reply.get("BulkEmailEntryResults")
-    if not isinstance(results, list):
-        return Doubtful("an answer without results")
-    read = []
-    for result in results:
-        if not isinstance(result, dict):
-            return Doubtful("an unreadable result")
-        read.append(
-            EntryResult(_text(result.get("Status")), _text(result.get("Error")), _text(result.get("MessageId")))
-        )
-    return Answered(read)
-
-
-def _text(value: object) -> str:
-    """What SES wrote, as something that a journal can hold: no lone surrogates, no end without end."""
-    return str(value or "")[:MAX_TEXT_CHARACTERS].encode("utf-8", "replace").decode()
-
-
-def _meaning(error: Exception, generation: int, *, sent: bool) -> Answer:
-    import aiohttp  # noqa: PLC0415
-    from botocore import exceptions as sdk  # noqa: PLC0415
-
-    match error:
-        case sdk.ClientError():
-            return _refusal(error.response, generation)
-        case (
-            sdk.NoCredentialsError()
-            | sdk.PartialCredentialsError()
-            | sdk.CredentialRetrievalError()
-            | sdk.TokenRetrievalError()
-            | sdk.UnauthorizedSSOTokenError()
-        ):
-            return Refused(403, "NoCredentials", str(error), by_ses=True, generation=generation)
-        case (
-            sdk.MissingDependencyException()
-            | sdk.EndpointProviderError()
-            | sdk.UnknownSignatureVersionError()
-            | sdk.InvalidRegionError()
-        ):
-            # The SDK cannot make the request at all, now or later: that is no matter of trying again.
-            return Refused(404, type(error).__name__, str(error), by_ses=True, generation=generation)
-        case sdk.ConnectTimeoutError() | sdk.SSLError() | sdk.ProxyConnectionError():
-            return NotSent(type(error).__name__)
-        case sdk.EndpointConnectionError() if isinstance(error.kwargs.get("error"), aiohttp.ClientConnectorError):
-            return NotSent("no connection could be made")
-        case _:
-            return Doubtful(type(error).__name__) if sent else NotSent(f"{type(error).__name__}: {error}")
-
-
-def _refusal(response: dict[str, Any], generation: int) -> Refused:
-    metadata = response.get("ResponseMetadata", {})
-    headers: dict[str, str] = metadata.get("HTTPHeaders", {})
-    error = response.get("Error", {})
-    code = _text(error.get("Code"))
-    return Refused(
-        http_status=int(metadata.get("HTTPStatusCode", 0)),
-        code="" if code.isdigit() else code,
-        text=_text(error.get("Message")),
-        by_ses="x-amzn-requestid" in headers,
-        server_time=server_time(response),
-        generation=generation,
-    )

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
+
+from bulksend.ses.answers import epoch_of
 
 __all__ = ["ServerClock", "server_time"]
 
@@ -26,6 +27,10 @@ class ServerClock:
         """It is `server_time` there now; epoch seconds."""
         self._skew_s = server_time - time.time()
 
+    def now(self) -> float:
+        """The server's time, as far as it is known; epoch seconds."""
+        return time.time() + self._skew_s
+
     async def correct(self, client: Any, request: Any) -> None:
         """Sign a prepared request anew where that is needed.
 
@@ -37,13 +42,7 @@ class ServerClock:
 
 def server_time(response: dict[str, Any]) -> float | None:
     """The Date header of an answer that the SDK has parsed, in epoch seconds."""
-    date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    if date is None:
-        return None
-    try:
-        return parsedate_to_datetime(date).timestamp()
-    except ValueError:
-        return None
+    return epoch_of(response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", ""))
 
 
 def _bytes(value: bytes | str) -> bytes:

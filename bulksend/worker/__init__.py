@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bulksend.worker.control import cancel, pause, prune, retry
+from bulksend.worker.control import Retried, cancel, pause, prune, retry
 from bulksend.worker.forget import Forgotten, forget
 from bulksend.worker.planning import Planned, plan
 from bulksend.worker.rehearsal import dry_run, send_samples
-from bulksend.worker.relist import relist
+from bulksend.worker.relist import left_out, relist, states_of_list
 from bulksend.worker.results import STATES, Doubt, Resolved, doubts, resolve, results
 from bulksend.worker.sending import Sent, send
 from bulksend.worker.store import Store, Target, find_target
@@ -17,6 +17,7 @@ __all__ = [
     "Forgotten",
     "Planned",
     "Resolved",
+    "Retried",
     "Sent",
     "Store",
     "Target",
@@ -25,6 +26,7 @@ __all__ = [
     "dry_run",
     "find_target",
     "forget",
+    "left_out",
     "pause",
     "plan",
     "prune",
@@ -34,4 +36,5 @@ __all__ = [
     "retry",
     "send",
     "send_samples",
+    "states_of_list",
 ]

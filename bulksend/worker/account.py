@@ -7,7 +7,7 @@ import asyncio
 from bulksend.config import Settings
 from bulksend.model import AccountStatus
 from bulksend.ses import Account
-from bulksend.worker.templates import aws_access
+from bulksend.worker.access import aws_access, wanting_region
 
 __all__ = ["read_quota"]
 
@@ -17,10 +17,12 @@ def read_quota(settings: Settings) -> AccountStatus:
 
     Raises:
         AccountError: SES cannot be asked, or refuses.
+        ConfigError: no region is set anywhere.
     """
 
     async def ask() -> AccountStatus:
         async with Account(aws_access(settings)) as account:
             return await account.read()
 
-    return asyncio.run(ask())
+    with wanting_region():
+        return asyncio.run(ask())

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from bulksend.errors import UsageError
 from bulksend.model import Campaign, CampaignState, EntryState, SettlementVerdict
 from bulksend.outcome import RESEND_AFTER_S
 from bulksend.worker.store import Store
 
-__all__ = ["cancel", "pause", "prune", "retry"]
+__all__ = ["Retried", "cancel", "pause", "prune", "retry"]
 
 DROPPED = "DROPPED"
-FORGOTTEN = "FORGOTTEN"
-"""The status of what was removed at a person's request; its data is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """How many dead letters are pending again.
+
+    `forgotten` counts those that were asked for and stay dead: they were removed at a person's request.
+    """
+
+    again: int
+    forgotten: int
 
 
 def pause(store: Store, campaign: Campaign) -> CampaignState:
@@ -34,28 +44,30 @@ def cancel(store: Store, campaign: Campaign) -> CampaignState:
     return _ask(store, campaign, CampaignState.CANCELLED)
 
 
-def retry(store: Store, campaign: Campaign, *, status: str = "", reason: str = "", why: str) -> int:
+def retry(store: Store, campaign: Campaign, *, status: str = "", reason: str = "", why: str) -> Retried:
     """Make dead letters pending again: all, or those with this status, or whose reason contains this text.
 
-    What was removed at a person's request stays dead. What was dropped out of doubt may have been accepted, so it
-    must be asked for by its status, DROPPED, and be 31 minutes old like any doubt that is sent again. Returns how many.
+    What was removed at a person's request stays dead, whatever it died of. What was dropped out of doubt may have been
+    accepted, so it must be asked for by its status, DROPPED, and be 31 minutes old like any doubt that is sent again.
 
     Raises:
-        UsageError: the campaign was cancelled.
+        UsageError: the campaign was cancelled, or pruned.
     """
     if campaign.state is CampaignState.CANCELLED:
         raise UsageError(f"{campaign.name!r} was cancelled", hint="Plan it under another name to send it after all.")
+    store.refuse_pruned(campaign)
     now = store.journal.now()
     wanted = [
-        (report, SettlementVerdict.RETURNED)
+        report
         for report in store.journal.reports(campaign)
         if report.state is EntryState.DEAD
-        and report.status != FORGOTTEN
         and (report.status != DROPPED or (status and report.at is not None and now - report.at >= RESEND_AFTER_S))
         and (not status or _letters(report.status) == _letters(status))
         and reason.lower() in report.reason.lower()
     ]
-    return store.journal.decide_entries(campaign, wanted, why)
+    gone = store.journal.forgotten(campaign)
+    there = [(report, SettlementVerdict.RETURNED) for report in wanted if (report.chunk, report.index) not in gone]
+    return Retried(store.journal.decide_entries(campaign, there, why), len(wanted) - len(there))
 
 
 def prune(store: Store, campaign: Campaign) -> int:
@@ -69,7 +81,7 @@ def prune(store: Store, campaign: Campaign) -> int:
             f"{campaign.name!r} is {campaign.state.value}",
             hint="Let it finish, or cancel it: bulksend cancel. Without its list it could never be sent.",
         )
-    store.journal.forget_texts(campaign)
+    store.journal.prune(campaign)
     snapshot = store.snapshot_of(campaign)
     there = [path for path in (snapshot, snapshot.with_suffix(".skipped.parquet")) if path.exists()]
     for path in there:

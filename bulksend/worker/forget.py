@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import count
 
-from bulksend.errors import UsageError
+from bulksend.errors import SnapshotError, UsageError
 from bulksend.model import Campaign
 from bulksend.recipients import FORGOTTEN_ADDRESS, Removed, forgettable, remove_address
 from bulksend.worker.store import Store
@@ -18,13 +18,15 @@ class Forgotten:
     """From how many rows of how many campaigns an address was removed, copies and skipped rows among them.
 
     `never_sent` of the rows were pending and are dead now. `mentions` counts rows of other people that still have the
-    address in their data, which would not be the same mail without it.
+    address in their data, which would not be the same mail without it. `pruned` counts campaigns without a list: whom
+    they were sent to is gone already.
     """
 
     campaigns: int
     rows: int
     never_sent: int
     mentions: int
+    pruned: int
 
 
 def forget(store: Store, address: str) -> Forgotten:
@@ -32,18 +34,20 @@ def forget(store: Store, address: str) -> Forgotten:
 
     Raises:
         CampaignBusyError: somebody sends from the store.
-        SnapshotError: a snapshot is damaged, or cannot be written anew.
+        SnapshotError: a snapshot is missing or damaged, or cannot be written anew.
         UsageError: it is no address that could be in a list.
     """
     key = forgettable(address)
     if key in ("", FORGOTTEN_ADDRESS):
         raise UsageError(f"{address!r} is not an address", hint="Name the address that is to be removed.")
-    campaigns = rows = never_sent = mentions = 0
+    campaigns = rows = never_sent = mentions = pruned = 0
     with store.journal.sending():
         for campaign in store.journal.campaigns():
             _remove_stale(store, campaign)  # of a removal that was killed
             if not store.snapshot_of(campaign).exists():
-                continue  # pruned
+                _refuse_lost(store, campaign)
+                pruned += 1
+                continue
             removed = remove_address(
                 store.snapshot_of(campaign),
                 key,
@@ -58,7 +62,17 @@ def forget(store: Store, address: str) -> Forgotten:
                 rows += removed.rows
                 never_sent += _take_up(store, campaign, removed)
         store.journal.forget_address(key)
-    return Forgotten(campaigns, rows, never_sent, mentions)
+    return Forgotten(campaigns, rows, never_sent, mentions, pruned)
+
+
+def _refuse_lost(store: Store, campaign: Campaign) -> None:
+    """A list that is not there was pruned, or else somebody may put it back, with the person in it."""
+    if store.journal.pruned_at(campaign) is None:
+        raise SnapshotError(
+            f"there is no {store.snapshot_of(campaign)}",
+            hint=f"Restore it from a backup; if it is gone for good, bulksend cancel {campaign.name} unless it is "
+            f"finished, and bulksend prune {campaign.name}. Then run bulksend forget again.",
+        )
 
 
 def _take_up(store: Store, campaign: Campaign, removed: Removed) -> int:

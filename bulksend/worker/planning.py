@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -15,10 +16,11 @@ from bulksend.model import Binding, Campaign, CampaignState, Policy
 from bulksend.recipients import Mapping, Snapshot, take_snapshot
 from bulksend.recipients.source import ListFormat, list_digest
 from bulksend.ses import Envelope, EnvelopeAttachment, find_binding
+from bulksend.worker.access import aws_access
 from bulksend.worker.store import Store
-from bulksend.worker.templates import aws_access, template_variables
+from bulksend.worker.templates import template_variables
 
-__all__ = ["Planned", "aws_access", "plan", "policy_of"]
+__all__ = ["Planned", "plan", "policy_of"]
 
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 ID_LENGTH = 26
@@ -54,6 +56,7 @@ def plan(
         ConfigError: an attachment cannot be read.
         CampaignChangedError: the name is known, with something else behind it; the keys that differ are named.
         ListError: the list cannot be used, or has no usable recipient.
+        UsageError: the campaign is known, and was pruned.
     """
     attached = read_attachments(file.content.attachments, file.path)
     frozen = frozen_keys(file, attached)
@@ -62,7 +65,8 @@ def plan(
     binding = asyncio.run(find_binding(aws_access(settings)))
     known = store.journal.find(file.name)
     if known is not None:
-        _refuse_changes(known, file, frozen, binding)
+        store.refuse_pruned(known)
+        _refuse_changes(known, file, frozen, binding, _form(file, settings))
         policy = policy_of(file)
         if policy != known.policy:
             store.journal.set_policy(known, policy)
@@ -74,7 +78,7 @@ def plan(
         _mapping(file, variables.names),
         campaign_id=campaign_id,
         folder=store.snapshots,
-        form=_form(file),
+        form=_form(file, settings),
         limit=limit,
         on_progress=on_progress,
     )
@@ -101,8 +105,13 @@ def remove_snapshot(path: Path) -> None:
         name.unlink(missing_ok=True)
 
 
-def _form(file: CampaignFile) -> ListFormat:
-    return ListFormat(delimiter=file.recipients.delimiter, encoding=file.recipients.encoding)
+def _form(file: CampaignFile, settings: Settings) -> ListFormat:
+    return ListFormat(
+        delimiter=file.recipients.delimiter,
+        encoding=file.recipients.encoding,
+        # The SDKs' own variable: the SES client heeds its like by itself, pyarrow does not.
+        s3_endpoint_url=settings.aws.s3_endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or None,
+    )
 
 
 def _mapping(file: CampaignFile, variables: frozenset[str] | None) -> Mapping:
@@ -177,7 +186,9 @@ def _campaign(  # noqa: PLR0917  what a campaign is made of
     )
 
 
-def _refuse_changes(known: Campaign, file: CampaignFile, frozen: dict[str, str], binding: Binding) -> None:
+def _refuse_changes(
+    known: Campaign, file: CampaignFile, frozen: dict[str, str], binding: Binding, form: ListFormat
+) -> None:
     # Not to repeat the limit is no change: the campaign goes on with the rows that it was planned for.
     now = {key: value for key, value in known.frozen.items() if key == LIMIT} | frozen
     changed = [
@@ -193,7 +204,7 @@ def _refuse_changes(known: Campaign, file: CampaignFile, frozen: dict[str, str],
         )
         if was != now_is
     ]
-    if _digest(file) not in (None, known.list_digest):
+    if _digest(file, form) not in (None, known.list_digest):
         changed.append(f"the contents of {file.recipients.path}")
     if changed:
         raise CampaignChangedError(f"{file.name!r} differs in {'; '.join(changed)}")
@@ -218,9 +229,9 @@ def _content(campaign: Campaign) -> dict[str, str]:
     return {key: value for key, value in campaign.frozen.items() if key != LIMIT}
 
 
-def _digest(file: CampaignFile) -> str | None:
+def _digest(file: CampaignFile, form: ListFormat) -> str | None:
     """The list's, now; None where it is not there any more: the snapshot is what is sent."""
     try:
-        return list_digest(file.recipients.path, _form(file))
+        return list_digest(file.recipients.path, form)
     except ListError:
         return None

@@ -80,7 +80,7 @@ def redirected(chunk: Chunk, address: str) -> Chunk:
     offsets = [0]
     for piece in pieces:
         offsets.append(offsets[-1] + len(piece))
-    return Chunk(chunk.number, chunk.rows, [1] * len(chunk), offsets, memoryview(b"".join(pieces)))
+    return Chunk(chunk.number, chunk.rows, [1] * len(chunk), offsets, memoryview(b"".join(pieces)), one_each=True)
 
 
 @contextmanager

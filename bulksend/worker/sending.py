@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
+import structlog
+
 from bulksend.config import Settings
 from bulksend.engine import Engine, Observer
 from bulksend.errors import CampaignChangedError, ExitCode, UsageError
@@ -20,8 +22,18 @@ from bulksend.facts import Audience, Committed
 from bulksend.model import Campaign, CampaignState, Chunk, Tally
 from bulksend.pacing import PaceSettings, QuotaPacer
 from bulksend.recipients import SnapshotReader
-from bulksend.ses import Account, AwsAccess, CompatibleTransport, ServerClock, find_binding
-from bulksend.worker.planning import aws_access
+from bulksend.ses import (
+    Account,
+    AwsAccess,
+    CompatibleTransport,
+    Detour,
+    Route,
+    ServerClock,
+    SignedTransport,
+    find_binding,
+    find_route,
+)
+from bulksend.worker.access import aws_access
 from bulksend.worker.store import Store
 
 __all__ = ["Sent", "send"]
@@ -72,8 +84,9 @@ def send(
         CampaignChangedError: the settings name another account or region than the campaign is bound to.
         JournalError: the journal failed.
         SnapshotError: the snapshot is missing or damaged.
-        UsageError: the campaign was cancelled.
+        UsageError: the campaign was cancelled, or pruned.
     """
+    store.refuse_pruned(campaign)
     if campaign.state is CampaignState.CANCELLED:
         raise UsageError(f"{campaign.name!r} was cancelled", hint="Plan it under another name to send it after all.")
     access = _bound_access(campaign, settings)
@@ -118,9 +131,7 @@ async def _send(  # noqa: PLR0917  the parts to wire
         async with (
             Account(access, clock) as account,
             QuotaPacer(account.read, settings=pace, sent=sent, observe=audience.observe) as pacer,
-            CompatibleTransport(
-                access, campaign.prefix, campaign.suffix, max_connections=in_flight, clock=clock
-            ) as transport,
+            await _transport(campaign, settings, access, in_flight, clock) as transport,
         ):
             gc.collect()
             gc.freeze()  # the SDK's models are many and live for ever: later collections need not walk them
@@ -137,6 +148,22 @@ async def _send(  # noqa: PLR0917  the parts to wire
                 )
                 with _draining(engine, on_signal):
                     await engine.run()
+
+
+async def _transport(
+    campaign: Campaign, settings: Settings, access: AwsAccess, in_flight: int, clock: ServerClock
+) -> SignedTransport | CompatibleTransport:
+    """The signed one wherever it can serve."""
+    if settings.transport.kind == "compatible":
+        way: Route | Detour = Detour("transport.kind is compatible")
+    else:
+        way = await find_route(access, campaign.prefix)
+    match way:
+        case Route():
+            return SignedTransport(access, way, campaign.prefix, campaign.suffix, clock=clock)
+        case Detour(reason=reason):
+            structlog.get_logger().warning("requests go through the AWS SDK, which takes more CPU", because=reason)
+            return CompatibleTransport(access, campaign.prefix, campaign.suffix, max_connections=in_flight, clock=clock)
 
 
 class _ChunkThread:
@@ -205,7 +232,7 @@ def _bound_access(campaign: Campaign, settings: Settings) -> AwsAccess:
     said = [
         f"{key} (was {was or 'not set'}, is {now})"
         for key, was, now in (
-            ("aws.region", bound.region, access.region),
+            ("aws.region", bound.region, settings.aws.region),
             ("aws.endpoint_url", bound.endpoint_url, access.endpoint_url),
         )
         if now is not None and now != was

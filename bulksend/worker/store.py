@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bulksend.config import CampaignFile, Settings, load_campaign
+from bulksend.errors import UsageError
 from bulksend.journal import SqliteJournal
 from bulksend.model import Campaign
+from bulksend.recipients import SnapshotReader
 
 __all__ = ["Store", "Target", "find_target"]
 
@@ -40,6 +43,34 @@ class Store:
     def snapshot_of(self, campaign: Campaign) -> Path:
         """The campaign's snapshot."""
         return self.snapshots / campaign.snapshot
+
+    def read_snapshot(self, campaign: Campaign) -> SnapshotReader:
+        """The campaign's snapshot, to be read; a context manager.
+
+        Raises:
+            SnapshotError: it is missing or damaged.
+            UsageError: it was pruned.
+        """
+        self.refuse_pruned(campaign)
+        return SnapshotReader(
+            self.snapshot_of(campaign), size_bytes=campaign.snapshot_bytes, sha256=campaign.snapshot_sha256
+        )
+
+    def refuse_pruned(self, campaign: Campaign) -> None:
+        """For whatever needs the list of a campaign. Raises UsageError if it was pruned: when, and what is left."""
+        at = self.journal.pruned_at(campaign)
+        if at is None:
+            return
+        tally = self.journal.tally(campaign)
+        known = (
+            f"{tally.accepted:,} accepted, {tally.dead:,} dead, {tally.in_doubt:,} in doubt, "
+            f"{sum(tally.skipped.values()):,} skipped"
+        )
+        raise UsageError(
+            f"the list of {campaign.name!r} was removed by bulksend prune at {datetime.fromtimestamp(at, UTC):%F %T} "
+            "UTC: nothing of it can be listed or sent any more",
+            hint=f"Its numbers are still known ({tally.rows:,} rows: {known}): bulksend status {campaign.name}.",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from bulksend.config import CampaignFile, Settings, load_template
 from bulksend.errors import BulksendError
@@ -19,10 +20,11 @@ from bulksend.ses import (
     fill,
     variables_of,
 )
+from bulksend.worker.access import aws_access, wanting_region
 
 __all__ = [
+    "StoredTemplate",
     "TemplateVariables",
-    "aws_access",
     "list_templates",
     "pull_template",
     "push_template",
@@ -39,15 +41,13 @@ class TemplateVariables:
     warnings: tuple[str, ...] = ()
 
 
-def aws_access(settings: Settings) -> AwsAccess:
-    """What the settings say of where and as whom."""
-    return AwsAccess(
-        region=settings.aws.region,
-        profile=settings.aws.profile,
-        endpoint_url=settings.aws.endpoint_url,
-        connect_timeout_s=settings.transport.connect_timeout_s,
-        answer_timeout_s=settings.transport.answer_timeout_s,
-    )
+class StoredTemplate(TypedDict):
+    """A template as SES has it; None for a part that it does not have."""
+
+    name: str
+    subject: str
+    html: str | None
+    text: str | None
 
 
 def template_variables(file: CampaignFile, settings: Settings, binding: Binding) -> TemplateVariables:
@@ -92,11 +92,12 @@ def push_template(path: Path, settings: Settings) -> str:
         async with Templates(aws_access(settings)) as templates:
             return await templates.put(template)
 
-    return f"{file.name}: {'created' if asyncio.run(put()) else 'changed'}"
+    with wanting_region():
+        return f"{file.name}: {'created' if asyncio.run(put()) else 'changed'}"
 
 
-def pull_template(name: str, settings: Settings) -> dict[str, str | None]:
-    """A stored template: name, subject, html and text, None for a part that it does not have.
+def pull_template(name: str, settings: Settings) -> StoredTemplate:
+    """A stored template.
 
     `bulksend.config.template_toml(**it)` makes a file of it.
 
@@ -104,7 +105,8 @@ def pull_template(name: str, settings: Settings) -> dict[str, str | None]:
         AccountError: SES cannot be asked.
         TemplateNotFoundError: there is none of that name.
     """
-    stored = asyncio.run(_get(aws_access(settings), name))
+    with wanting_region():
+        stored = asyncio.run(_get(aws_access(settings), name))
     return {"name": stored.name, "subject": stored.subject, "html": stored.html, "text": stored.text}
 
 
@@ -119,7 +121,8 @@ def list_templates(settings: Settings) -> list[ListedTemplate]:
         async with Templates(aws_access(settings)) as templates:
             return await templates.list()
 
-    return asyncio.run(ask())
+    with wanting_region():
+        return asyncio.run(ask())
 
 
 def render_template(file: CampaignFile, data: dict[str, object], settings: Settings) -> str:
@@ -151,7 +154,8 @@ def render_template(file: CampaignFile, data: dict[str, object], settings: Setti
         async with Templates(aws_access(settings)) as templates:
             return await templates.render(name, merged)
 
-    return asyncio.run(ask())
+    with wanting_region():
+        return asyncio.run(ask())
 
 
 async def _get(access: AwsAccess, name: str) -> TemplateContent:

@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,18 +36,9 @@ path = "list.csv"
 """
 
 
-@pytest.fixture(scope="module")
-def _running() -> Iterator[SimulatorProcess]:
-    with SimulatorProcess(latency_ms=10) as running:
-        yield running
-
-
 @pytest.fixture
-def simulator(_running: SimulatorProcess) -> SimulatorProcess:
-    _running.reset()
-    _running.rules([])
-    _running.settings(max_send_rate_per_s=2000)
-    return _running
+def simulator_settings() -> dict[str, Any]:
+    return {"max_send_rate_per_s": 2000, "latency_ms": 10}
 
 
 @pytest.fixture
@@ -60,12 +52,19 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "bulksend", *arguments]
 
 
-def bulksend(*arguments: str, url: str | None = None) -> subprocess.CompletedProcess[str]:
+class Terminal(io.StringIO):
+    """Standard input with a person at it who has typed something."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def bulksend(*arguments: str, url: str | None = None, typed: str | None = None) -> subprocess.CompletedProcess[str]:
     """The command line within this process: starting one costs more than most of what is tested here."""
     at = [] if url is None else ["--endpoint-url", url, "--region", "eu-west-1"]
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stdin", io.StringIO())
+        patch.setattr(sys, "stdin", io.StringIO() if typed is None else Terminal(typed))
         patch.setenv("COLUMNS", "200")
         code = run([*arguments, *at])
     assert "Traceback" not in err.getvalue()
@@ -254,6 +253,42 @@ def test_sending_needs_yes_where_nobody_can_be_asked(folder: Path, simulator: Si
     assert "--yes" in sent.stderr
     assert simulator.tally()["requests"] == 0
     assert folder.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verb", "kept"),
+    [
+        (("send", "campaign.toml"), "send", "Nothing was sent."),
+        (("cancel", "launch"), "cancel", "Nothing was cancelled: launch is planned."),
+        (("prune", "launch"), "prune", "Nothing was removed: the list of launch is still there."),
+        (("forget", "a0@example.com"), "forget", "Nothing was removed."),
+    ],
+)
+def test_whoever_is_asked_reads_what_it_is_about(
+    folder: Path, simulator: SimulatorProcess, arguments: tuple[str, ...], verb: str, kept: str
+) -> None:
+    bulksend("plan", "campaign.toml", url=simulator.url)
+    before = bulksend("status", "launch", "--output", "json").stdout
+    at = simulator.url if verb == "send" else None
+    alone = bulksend(*arguments, url=at)
+    assert (alone.returncode, f"--yes to {verb} without being asked" in alone.stderr) == (2, True)
+    for typed in ("n\n", "\n", "yess\n"):
+        refused = bulksend(*arguments, url=at, typed=typed)
+        assert (refused.returncode, f"what to do: {kept}" in refused.stderr) == (2, True)
+    assert bulksend("status", "launch", "--output", "json").stdout == before
+    assert simulator.tally()["requests"] == 0
+    if verb == "cancel":
+        assert bulksend(*arguments, typed="y\n").returncode == 0
+    assert folder.is_dir()
+
+
+def test_what_is_pending_again_is_what_is_asked_about(folder: Path, simulator: SimulatorProcess) -> None:
+    write_list(folder / "list.csv", ["a@example.com", "fault.message_rejected.1+b@example.com"])
+    bulksend("send", "campaign.toml", "--yes", url=simulator.url)
+    bulksend("retry", "launch")
+    asked = bulksend("send", "launch", url=simulator.url, typed="y\n")
+    assert asked.returncode == 0
+    assert "Send what is pending of launch, 1 of 2 mails?" in asked.stderr
 
 
 def test_what_is_changed_is_named(folder: Path, simulator: SimulatorProcess) -> None:
@@ -460,6 +495,34 @@ def test_the_quota(folder: Path, simulator: SimulatorProcess) -> None:
     assert folder.is_dir()
 
 
+@pytest.mark.parametrize(
+    "arguments", [("quota",), ("template", "list"), ("template", "pull", "x"), ("plan", "campaign.toml")]
+)
+def test_without_a_region_it_says_where_to_name_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    refused = bulksend(*arguments)
+    assert refused.returncode == 2
+    assert "no AWS region is set" in refused.stderr
+    assert "--region" in refused.stderr
+    assert folder.is_dir()
+
+
+def test_the_region_of_the_environment_is_heeded(
+    folder: Path, simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_REGION", "ap-south-2")
+    assert bulksend("quota", "--endpoint-url", simulator.url).returncode == 0
+    planned = bulksend("plan", "campaign.toml", "--endpoint-url", simulator.url)
+    assert "from ap-south-2" in planned.stderr
+    # A campaign goes where it was planned for, whatever the environment of another day says.
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    assert bulksend("resume", "launch", "--endpoint-url", simulator.url).returncode == 0
+    assert folder.is_dir()
+
+
 def test_templates_go_up_and_come_down(folder: Path, simulator: SimulatorProcess) -> None:
     (folder / "template.toml").write_text(
         'name = "hello"\nsubject = "Hi {{first_name}}"\ntext = "Dear {{first_name}}"\n'
@@ -467,13 +530,25 @@ def test_templates_go_up_and_come_down(folder: Path, simulator: SimulatorProcess
     assert bulksend("template", "push", "template.toml", url=simulator.url).returncode == 0
     listed = json.loads(bulksend("template", "list", "--output", "json", url=simulator.url).stdout)
     assert "hello" in [t["name"] for t in listed]
-    pulled = json.loads(bulksend("template", "pull", "hello", url=simulator.url).stdout)
-    assert pulled["subject"] == "Hi {{first_name}}"
+    pulled = json.loads(bulksend("template", "pull", "hello", "--output", "json", url=simulator.url).stdout)
+    assert pulled == {"name": "hello", "subject": "Hi {{first_name}}", "html": None, "text": "Dear {{first_name}}"}
     stored = CAMPAIGN.replace(CAMPAIGN.splitlines()[4], 'template = "hello"')
     (folder / "campaign.toml").write_text(stored, "utf-8")
     rendered = bulksend("template", "render", "campaign.toml", '{"first_name": "Ada"}', url=simulator.url)
     assert "Dear Ada" in rendered.stdout
     assert bulksend("template", "pull", "nowhere", url=simulator.url).returncode == 2
+
+
+def test_what_is_pulled_can_be_pushed(folder: Path, simulator: SimulatorProcess) -> None:
+    hard = {"name": "hard", "subject": 'a "b" \\ \t日', "html": '<p class="x">\r\n"""\\n</p>\n', "text": "\nline\n\n"}
+    lines = [f"{name} = {json.dumps(value)}\n" for name, value in hard.items()]  # JSON's escapes are TOML's
+    (folder / "hard.toml").write_text("".join(lines), "utf-8")
+    assert bulksend("template", "push", "hard.toml", url=simulator.url).returncode == 0
+    first = bulksend("template", "pull", "hard", url=simulator.url)
+    (folder / "pulled.toml").write_text(first.stdout.replace('"hard"', '"copy"', 1), "utf-8", newline="")
+    assert bulksend("template", "push", "pulled.toml", url=simulator.url).returncode == 0
+    again = bulksend("template", "pull", "copy", "--output", "json", url=simulator.url)
+    assert json.loads(again.stdout) == hard | {"name": "copy"}
 
 
 def test_samples_to_oneself(folder: Path, simulator: SimulatorProcess) -> None:
@@ -514,6 +589,3 @@ def test_prune_removes_the_list_and_keeps_the_numbers(folder: Path, simulator: S
     assert json.loads(after)[0][2:4] == ["MESSAGE_REJECTED", ""]
     facts = json.loads(bulksend("status", "launch", "--output", "json").stdout)
     assert (facts["accepted"], facts["dead"], facts["adds_up"]) == (1, 1, True)
-    gone = bulksend("results", "launch")
-    assert gone.returncode == 5
-    assert "snapshot" in gone.stderr

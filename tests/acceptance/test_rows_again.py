@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,6 +12,7 @@ import pytest
 from bulksend import worker
 from bulksend.errors import JournalError
 from bulksend.journal import SqliteJournal
+from bulksend.model import Policy
 from bulksend.simulator import SimulatorProcess
 from bulksend.worker import Store
 from tests.acceptance.test_cli import bulksend
@@ -31,20 +31,6 @@ address = "mail"
 display_name = "who"
 cc = "copy"
 """
-
-
-@pytest.fixture(scope="module")
-def _running() -> Iterator[SimulatorProcess]:
-    with SimulatorProcess(latency_ms=1) as running:
-        yield running
-
-
-@pytest.fixture
-def simulator(_running: SimulatorProcess) -> SimulatorProcess:
-    _running.reset()
-    _running.rules([])
-    _running.settings(max_send_rate_per_s=2000)
-    return _running
 
 
 @pytest.fixture
@@ -128,6 +114,77 @@ def test_a_list_has_what_is_asked_for_and_never_what_was_skipped(folder: Path, s
     assert folder.is_dir()
 
 
+def test_what_a_campaign_sends_itself_is_not_given(folder: Path, simulator: SimulatorProcess) -> None:
+    write(folder / "list.csv", ("a@example.com", "", "", "Ann"), ("b@example.com", "", "", "Bob"))
+    assert bulksend("plan", "campaign.toml", url=simulator.url).returncode == 0
+    listed = bulksend("results", "launch", "--format", "list")
+    assert (listed.returncode, listed.stdout) == (0, "mail,who,copy\n")
+    assert "2 pending rows are not in the list: launch is planned, and sends them itself." in listed.stderr
+    for states in (("pending",), ("dead", "pending")):
+        asked = [word for state in states for word in ("--state", state)]
+        refused = bulksend("results", "launch", "--format", "list", "--out", "l.csv", *asked)
+        assert refused.returncode == 2
+        assert "sends them itself" in refused.stderr
+        assert "bulksend cancel launch" in refused.stderr
+    assert [path.name for path in folder.iterdir() if path.name.startswith(("l.csv", ".l.csv"))] == []
+    assert bulksend("cancel", "launch", "--yes").returncode == 0
+    for asked in ([], ["--state", "pending"]):
+        given = bulksend("results", "launch", "--format", "list", *asked).stdout
+        assert given.splitlines()[1:] == ["a@example.com,,,3,Ann", "b@example.com,,,3,Bob"]
+    skipped = bulksend("results", "launch", "--format", "list", "--state", "skipped")
+    assert "--state pending" in skipped.stderr
+
+
+def test_what_is_in_doubt_is_given_only_if_asked_for(folder: Path, simulator: SimulatorProcess) -> None:
+    write(
+        folder / "list.csv",
+        ("a@example.com", "", "", "Ann"),
+        ("fault.close_after_accepting.1+b@example.com", "", "", "Bob"),
+    )
+    assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 4
+    listed = bulksend("results", "launch", "--format", "list")
+    assert listed.stdout == "mail,who,copy\n"
+    assert "2 rows in doubt are not in the list" in listed.stderr
+    asked = bulksend("results", "launch", "--format", "list", "--state", "in_doubt")
+    assert len(asked.stdout.splitlines()) == 3
+    assert "a second time" in asked.stderr
+    assert bulksend("results", "launch", "--format", "list", "--state", "in_flight").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "asked", "words"), [("paused", "in_doubt", "by its policy"), ("sending", "dead", "a halt may")]
+)
+def test_what_a_campaign_may_still_take_up_is_not_given(
+    folder: Path, simulator: SimulatorProcess, state: str, asked: str, words: str
+) -> None:
+    write(folder / "list.csv", ("fault.close_after_accepting.1+b@example.com", "", "", "Bob"))
+    assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 4
+    store = Store(folder / ".bulksend", SqliteJournal(folder / ".bulksend" / "journal.db"))
+    store.journal.set_policy(store.journal.campaign("launch"), Policy(resend_in_doubt=True))
+    with store.journal._deciding() as db:
+        db.execute("UPDATE campaign SET state = ?", (state,))
+    refused = bulksend("results", "launch", "--format", "list", "--state", asked)
+    assert refused.returncode == 2
+    assert words in refused.stderr
+    assert bulksend("results", "launch", "--format", "list", "--state", "accepted").returncode == 0
+
+
+def test_a_copy_that_is_forgotten_is_not_counted_any_more(folder: Path, simulator: SimulatorProcess) -> None:
+    write(
+        folder / "list.csv",
+        ("a@example.com", "", "bea@example.com; c@example.com; Bea@example.com", "Ann"),
+        ("d@example.com", "", "bea@example.com", "Dan"),
+    )
+    assert bulksend("plan", "campaign.toml", url=simulator.url).returncode == 0
+    assert bulksend("forget", "bea@example.com", "--yes").returncode == 0
+    assert bulksend("send", "launch", "--yes", url=simulator.url).returncode == 0
+    addresses = sum(len(kind) for entry in entries_sent(simulator) for kind in entry["Destination"].values())
+    store = Store(folder / ".bulksend", SqliteJournal(folder / ".bulksend" / "journal.db"))
+    binding = store.journal.campaign("launch").binding
+    ((_, counted),) = store.journal.sent_by_minute(binding.account, binding.region, 0.0)
+    assert counted == addresses == 3
+
+
 def test_whoever_is_forgotten_is_never_sent_to(folder: Path, simulator: SimulatorProcess) -> None:
     write(
         folder / "list.csv",
@@ -142,7 +199,7 @@ def test_whoever_is_forgotten_is_never_sent_to(folder: Path, simulator: Simulato
     assert bulksend("forget", "BEA.person@EXAMPLE.com").returncode == 2, "nobody can be asked here"
     done = bulksend("forget", " BEA.person@EXAMPLE.com", "--yes", "--output", "json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"campaigns": 1, "rows": 4, "never_sent": 1, "mentions": 0}
+    assert json.loads(done.stdout) == {"campaigns": 1, "rows": 4, "never_sent": 1, "mentions": 0, "pruned": 0}
     assert len(list((folder / ".bulksend" / "snapshots").iterdir())) == 2
     sent = bulksend("send", "launch", "--yes", "--output", "json", url=simulator.url)
     assert sent.returncode == 3
@@ -155,7 +212,9 @@ def test_whoever_is_forgotten_is_never_sent_to(folder: Path, simulator: Simulato
     assert "bea.person" not in results.lower().replace("xbea.person", "")
     assert bulksend("retry", "launch").returncode == 0
     assert facts_of()["dead"] == 1, "its data is gone"
-    assert bulksend("results", "launch", "--format", "list").stdout == "mail,who,copy\n"
+    listed = bulksend("results", "launch", "--format", "list")
+    assert listed.stdout == "mail,who,copy\n"
+    assert "not in the list, as they were removed by bulksend forget: 1" in listed.stderr
 
 
 def test_no_file_has_the_address_afterwards(folder: Path, simulator: SimulatorProcess) -> None:

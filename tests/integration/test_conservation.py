@@ -76,11 +76,11 @@ def one_run(
     journal.now = loop.now
     write = journal._write
 
-    async def counted(work: Callable[[sqlite3.Connection], Any]) -> Any:
+    async def counted(work: Callable[[sqlite3.Connection], Any], *, one_change: bool = False) -> Any:
         nonlocal at_work
         at_work += 1
         try:
-            return await write(work)
+            return await write(work, one_change=one_change)
         finally:
             at_work -= 1
 

@@ -206,6 +206,22 @@ def test_a_journal_from_a_newer_version_is_refused(journal: SqliteJournal) -> No
         SqliteJournal(journal.path)
 
 
+def test_a_journal_from_the_version_before_is_taken_up(journal: SqliteJournal) -> None:
+    campaign = planned(journal)
+    with journal._deciding() as db:
+        db.execute("DROP TABLE forgotten")
+        db.execute("DROP TABLE pruned")
+        db.execute("PRAGMA user_version = 1")
+    again = SqliteJournal(journal.path)
+    assert again.campaign("any") == campaign
+    assert again.forgotten(campaign) == set()
+    again.prune(campaign)
+    at = again.pruned_at(campaign)
+    assert at is not None
+    SqliteJournal(journal.path, now=lambda: at + 1).prune(campaign)
+    assert SqliteJournal(journal.path).pruned_at(campaign) == at, "a second time changes nothing"
+
+
 def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     path.write_bytes(b"this is not a database" * 100)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,18 +23,9 @@ from tests.harness import CAMPAIGN, REGION, Desk, Ended, write_list
 FAST = 5000.0
 
 
-@pytest.fixture(scope="module")
-def _running() -> Iterator[SimulatorProcess]:
-    with SimulatorProcess(max_send_rate_per_s=FAST, enforce=False) as running:
-        yield running
-
-
 @pytest.fixture
-def simulator(_running: SimulatorProcess) -> SimulatorProcess:
-    _running.reset()
-    _running.rules([])
-    _running.settings(sending_enabled=True, enforcement_status="HEALTHY")
-    return _running
+def simulator_settings() -> dict[str, Any]:
+    return {"max_send_rate_per_s": FAST, "enforce": False}
 
 
 @pytest.fixture

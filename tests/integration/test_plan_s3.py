@@ -13,6 +13,7 @@ from pyarrow import fs
 
 from bulksend.errors import ListError
 from bulksend.recipients import ListFormat, Mapping, list_digest, take_snapshot
+from tests.harness import Desk, settings_for
 from tests.independent import Ministack
 
 MAPPING = Mapping("email", None, {}, {}, dedupe=True)
@@ -54,6 +55,40 @@ def test_files_and_folders(form: ListFormat, tmp_path: Path) -> None:
         with pytest.raises(ListError, match=re.escape(words)) as caught:
             take_snapshot(url, MAPPING, campaign_id="c9", folder=tmp_path, form=form)
         assert url in str(caught.value)
+
+
+CAMPAIGN = """\
+name = "{{name}}"
+[sender]
+from = "news@example.com"
+[content]
+inline = {{{{ subject = "Hello", text = "Dear {{{{{{{{x}}}}}}}}" }}}}
+[recipients]
+path = "s3://lists/a/{file}"
+"""
+
+
+@pytest.mark.parametrize("said", ["in the settings", "in the environment", "in both"])
+def test_where_the_lists_are_is_a_setting(
+    form: ListFormat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    there, nowhere = str(form.s3_endpoint_url), "http://127.0.0.1:1"
+    setting, variable = {
+        "in the settings": (there, ""),
+        "in the environment": (None, there),
+        "in both": (there, nowhere),
+    }[said]
+    if variable is not None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", variable)
+    settings = settings_for("http://127.0.0.1:9", **{"aws.s3_endpoint_url": setting})
+    desk = Desk(tmp_path, "http://127.0.0.1:9")
+    planned = desk.plan_file(CAMPAIGN.format(file="list.csv.gz"), settings=settings)
+    assert planned.entries == 2
+    assert desk.plan_file(CAMPAIGN.format(file="list.csv.gz"), settings=settings) == planned, (
+        "it is compared there, too"
+    )
+    with pytest.raises(ListError, match="nothing of that name"):
+        Desk(tmp_path, "", "other").plan_file(CAMPAIGN.format(file="none.csv"), settings=settings)
 
 
 def test_nobody_there(tmp_path: Path, form: ListFormat) -> None:

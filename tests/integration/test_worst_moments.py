@@ -8,10 +8,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -21,25 +21,16 @@ from bulksend.engine.remedies import without_addresses
 from bulksend.errors import CampaignChangedError
 from bulksend.facts import BatchAnswered, Committed, Fact
 from bulksend.model import CampaignState, Policy
-from bulksend.ses.compatible import _text
+from bulksend.ses.answers import _text
 from bulksend.simulator import SimulatorProcess
 from tests.harness import REGION, Desk, settings_for
 from tests.independent import Ministack
 from tests.integration.test_outcomes import agree, good
 
 
-@pytest.fixture(scope="module")
-def _running() -> Iterator[SimulatorProcess]:
-    with SimulatorProcess(max_send_rate_per_s=5000, enforce=False) as running:
-        yield running
-
-
 @pytest.fixture
-def simulator(_running: SimulatorProcess) -> SimulatorProcess:
-    _running.reset()
-    _running.rules([])
-    _running.settings(latency_ms=0)
-    return _running
+def simulator_settings() -> dict[str, Any]:
+    return {"max_send_rate_per_s": 5000, "enforce": False}
 
 
 @pytest.fixture

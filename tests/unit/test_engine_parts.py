@@ -35,7 +35,7 @@ def test_batching_keeps_order_and_count(recipients: list[int], most: int) -> Non
         assert batch.recipients == sum(recipients[i] for i in batch.indices)
         assert batch.recipients <= max(most, recipients[batch.indices[0]])
         assert len(batch.indices) <= 50
-        assert batch.payload().count(b"{") == len(batch.indices)
+        assert bytes(batch.payload()).count(b"{") == len(batch.indices)
         sent.extend(batch.indices)
     assert sent == list(range(len(recipients)))
 

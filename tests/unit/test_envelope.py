@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bulksend.model import Refused, Verdict
 from bulksend.outcome import classify_refusal
 from bulksend.ses import Envelope, EnvelopeAttachment
-from bulksend.ses.compatible import _meaning
+from bulksend.ses.answers import answer_of_error
 
 
 def body(envelope: Envelope, *entries: bytes) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def test_a_template_by_its_arn() -> None:
     "error", [exceptions.MissingDependencyException(msg="awscrt"), exceptions.EndpointProviderError(msg="FIPS")]
 )
 def test_what_the_sdk_cannot_do_at_all_is_not_tried_again(error: Exception) -> None:
-    answer = _meaning(error, 0, sent=False)
+    answer = answer_of_error(error, 0, sent=False)
     assert isinstance(answer, Refused)
     assert classify_refusal(answer) is Verdict.CAMPAIGN_AT_FAULT
 

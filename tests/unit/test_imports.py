@@ -41,6 +41,7 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "botocore": frozenset({"events", "ses"}),
     "cyclopts": frozenset({"cli"}),
     "email_validator": frozenset({"config", "recipients"}),
+    "httptools": frozenset({"ses"}),
     "orjson": frozenset({"cli", "config", "journal", "recipients", "report", "ses", "simulator", "worker"}),
     "prometheus_client": frozenset({"metrics"}),
     "pyarrow": frozenset({"recipients"}),

@@ -66,7 +66,7 @@ def test_a_chunk_is_ready_for_batches(tmp_path: Path) -> None:
     assert chunk.size_bytes == sum(chunk.offsets[i + 1] - chunk.offsets[i] for i in range(20))
     for indices in ([3, 4, 5], [0], [19], [2, 7, 11], list(range(20))):
         batch = Batch("c1", chunk, indices, len(indices), BatchKind.FIRST, 0)
-        entries = json.loads(b"[%b]" % batch.payload())
+        entries = json.loads(b"[" + batch.payload() + b"]")
         assert [entry["Destination"]["ToAddresses"] for entry in entries] == [
             [f"u{i + 1}@example.com"] for i in indices
         ]

@@ -1,0 +1,105 @@
+"""The signed transport: our own HTTP/1.1 and SigV4 around the ready bytes of a batch.
+
+It knows when a request was handed to a connection: before that nothing has left, after that only a whole answer tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from hashlib import sha256
+from typing import Self
+
+from bulksend import __version__
+from bulksend.model import Answer, Doubtful, NotSent
+from bulksend.ses.answers import answer_of_error, answer_of_reply
+from bulksend.ses.client import AwsAccess
+from bulksend.ses.connection import Lost
+from bulksend.ses.credentials import CredentialSource
+from bulksend.ses.pool import NoConnectionError, Pool
+from bulksend.ses.route import Route
+from bulksend.ses.signing import Credentials, SignedHead, Signer
+from bulksend.ses.skew import ServerClock
+
+__all__ = ["SignedTransport"]
+
+
+class SignedTransport:
+    """Satisfies the engine's Transport. An asynchronous context manager.
+
+    `prefix` and `suffix` are the campaign's frozen frame.
+    """
+
+    def __init__(
+        self, access: AwsAccess, route: Route, prefix: bytes, suffix: bytes, *, clock: ServerClock | None = None
+    ) -> None:
+        self._prefix = prefix
+        self._suffix = suffix
+        self._prefix_hash = sha256(prefix)
+        self._frame_bytes = len(prefix) + len(suffix)
+        self._answer_timeout_s = access.answer_timeout_s
+        self._credentials = CredentialSource(access)
+        self._pool = Pool(route.peer, connect_timeout_s=access.connect_timeout_s)
+        self._clock = clock or ServerClock()
+        self._signer = Signer(route.region, route.service)
+        self._path = route.path
+        self._headers = (
+            ("Host", route.host),
+            ("Content-Type", "application/json"),
+            ("User-Agent", f"bulksend/{__version__}"),
+        )
+        self._head: SignedHead | None = None
+        self._head_of: tuple[Credentials, int] | None = None
+        self._head_bytes = b""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pool.close()
+
+    async def send(self, entries_json: bytes | memoryview) -> Answer:
+        """One call, attempted once. See the engine's Transport."""
+        try:
+            credentials = await self._credentials.current()
+            generation = self._credentials.generation
+            connection = await self._pool.take()
+        except NoConnectionError as error:
+            return NotSent(str(error))
+        except asyncio.CancelledError:
+            return NotSent("interrupted before sending")
+        except Exception as error:  # noqa: BLE001  whatever the SDK raises for want of credentials is an answer
+            return answer_of_error(error, self._credentials.generation, sent=False)
+        try:
+            head = self._signed_head(credentials, entries_json)
+            reply = await connection.exchange((head, self._prefix, entries_json, self._suffix), self._answer_timeout_s)
+        except asyncio.CancelledError:
+            return Doubtful("interrupted while the answer was awaited")
+        finally:
+            self._pool.give_back(connection)
+        if isinstance(reply, Lost):
+            return Doubtful(reply.reason)
+        return answer_of_reply(reply, generation)
+
+    async def renew_credentials(self, refused_generation: int) -> int:
+        """They are read anew with the next request."""
+        return await self._credentials.renew(refused_generation)
+
+    def set_clock(self, server_time: float) -> None:
+        """From now on requests are signed with the server's clock."""
+        self._clock.set(server_time)
+
+    def _signed_head(self, credentials: Credentials, entries_json: bytes | memoryview) -> bytes:
+        """Request line and headers, signed as of now."""
+        now = int(self._clock.now())
+        if self._head is None or self._head_of != (credentials, now):
+            self._head = self._signer.head(credentials, "POST", self._path, self._headers, now)
+            self._head_of = (credentials, now)
+            lines = [f"POST {self._path} HTTP/1.1", *(f"{name}: {value}" for name, value in self._head.headers), ""]
+            self._head_bytes = "\r\n".join(lines).encode()
+        body_hash = self._prefix_hash.copy()
+        body_hash.update(entries_json)
+        body_hash.update(self._suffix)
+        authorization = self._head.authorization(body_hash.hexdigest())
+        length = self._frame_bytes + len(entries_json)
+        rest = f"Authorization: {authorization}\r\nContent-Length: {length}\r\n\r\n"
+        return self._head_bytes + rest.encode()

@@ -1,0 +1,157 @@
+"""Verbs that only look: watching a campaign, results as Parquet, completion."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bulksend.cli import looking
+from bulksend.recipients import results_file
+from bulksend.simulator import SimulatorProcess
+from tests.acceptance.test_cli import CAMPAIGN, bulksend, command, sending
+from tests.harness import write_list
+from tests.unit.test_readme import VERBS
+
+
+@pytest.fixture
+def simulator_settings() -> dict[str, Any]:
+    return {"max_send_rate_per_s": 2000, "latency_ms": 10}
+
+
+@pytest.fixture
+def folder(in_folder: Path) -> Path:
+    (in_folder / "campaign.toml").write_text(CAMPAIGN, "utf-8")
+    write_list(in_folder / "list.csv", ["a@example.com", "fault.message_rejected+b@example.com", "=no,address"])
+    return in_folder
+
+
+def watching(*more: str) -> subprocess.Popen[str]:
+    """A watcher in a process of its own that has shown something."""
+    watcher = subprocess.Popen(
+        command("status", "launch", "--watch", *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert watcher.stdout is not None
+    assert watcher.stdout.readline() == "launch is planned\n"
+    return watcher
+
+
+def test_a_planned_campaign_is_watched_from_its_beginning_to_its_end(folder: Path, simulator: SimulatorProcess) -> None:
+    bulksend("plan", "campaign.toml", url=simulator.url)
+    with watching() as watcher:
+        assert bulksend("send", "launch", "--yes", url=simulator.url).returncode == 3
+        out, err = watcher.communicate(timeout=20)
+    assert (watcher.returncode, err) == (0, "")
+    assert "launch is finished" in out
+    assert out.count("launch is finished") == 1
+    assert folder.is_dir()
+
+
+def test_the_watching_is_ended_quietly(folder: Path, simulator: SimulatorProcess) -> None:
+    bulksend("plan", "campaign.toml", url=simulator.url)
+    with watching() as watcher:
+        watcher.send_signal(signal.SIGINT)
+        _, err = watcher.communicate(timeout=20)
+    assert (watcher.returncode, err) == (130, "")
+    assert folder.is_dir()
+
+
+def test_nobody_is_waited_for_without_end(
+    folder: Path, simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulksend("plan", "campaign.toml", url=simulator.url)
+    monkeypatch.setattr(looking, "START_WITHIN_S", 0.0)
+    watched = bulksend("status", "launch", "--watch", "--output", "json")
+    assert watched.returncode == 0
+    assert json.loads(watched.stdout)["state"] == "planned"
+    assert "Nobody has begun to send it" in watched.stderr
+    assert folder.is_dir()
+
+
+def test_a_sender_that_was_killed_is_not_waited_for(folder: Path, simulator: SimulatorProcess) -> None:
+    with sending(folder, simulator) as sender:
+        sender.kill()
+        sender.wait()
+        watched = bulksend("status", "launch", "--watch")
+    assert watched.returncode == 0
+    assert "launch is sending" in watched.stdout
+    assert "To go on: bulksend resume launch" in watched.stderr
+
+
+def test_results_as_parquet(folder: Path, simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results_file, "ROWS_PER_GROUP", 2)
+    assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 3
+    (folder / "r.parquet").write_text("an earlier one that everybody can read")
+    (folder / "r.parquet").chmod(0o644)
+    done = bulksend("results", "launch", "--format", "parquet", "--out", "r.parquet")
+    assert done.returncode == 0, done.stderr
+    assert "3 rows" in done.stderr
+    assert (folder / "r.parquet").stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in folder.iterdir() if "r.parquet" in path.name) == ["r.parquet"]
+    file = pq.ParquetFile(folder / "r.parquet")
+    assert file.num_row_groups == 2
+    table = file.read()
+    kinds: dict[str, Any] = {"row": pa.int64(), "attempts": pa.int32(), "at": pa.timestamp("us", "UTC")}
+    assert {field.name: field.type for field in table.schema} == {
+        name: kinds.get(name, pa.string()) for name in table.column_names
+    }
+    same = [json.loads(line) for line in bulksend("results", "launch", "--format", "jsonl").stdout.splitlines()]
+    for row, other in zip(table.to_pylist(), same, strict=True):
+        at, seen = other.pop("at"), row.pop("at")
+        assert row == other
+        assert (seen is None) == (at is None)
+        assert at is None or seen.astimezone(UTC).isoformat(timespec="milliseconds") == at
+        assert at is None or abs((seen - datetime.fromisoformat(at)).total_seconds()) < 0.001
+    assert [row["state"] for row in same] == ["accepted", "dead", "skipped"]
+    assert [row["address"] for row in same][2] == "=no,address"
+
+
+def test_parquet_is_not_for_terminals_and_nothing_is_left_of_what_failed(
+    folder: Path, simulator: SimulatorProcess
+) -> None:
+    bulksend("plan", "campaign.toml", url=simulator.url)
+    refused = bulksend("results", "launch", "--format", "parquet")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--out" in refused.stderr
+    assert bulksend("results", "launch", "--format", "parquet", "--out", "no/folder/r").returncode == 2
+    for path in (folder / ".bulksend" / "snapshots").glob("*.skipped.parquet"):
+        path.unlink()
+    for form in ("parquet", "csv"):
+        assert bulksend("results", "launch", "--format", form, "--out", "r").returncode == 5
+    assert sorted(path.name for path in folder.iterdir()) == [".bulksend", "campaign.toml", "list.csv"]
+
+
+def test_what_bash_completes(folder: Path) -> None:
+    script = bulksend("completion", "bash").stdout
+    checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+    def completed(*words: str) -> list[str]:
+        ask = 'COMP_WORDS=(bulksend "$@"); COMP_CWORD=$#; _bulksend; printf "%s\\n" "${COMPREPLY[@]}"'
+        bash = ["bash", "-c", f"{script}\n{ask}", "bash", *words]
+        return subprocess.run(bash, capture_output=True, text=True, check=True).stdout.split()
+
+    assert set(completed("")) == {words[0] for words in VERBS}
+    assert completed("send", "cam") == ["campaign.toml"]
+    assert completed("results", "launch", "--format", "pa") == ["parquet"]
+    assert sorted(completed("template", "pu")) == ["pull", "push"]
+    assert folder.is_dir()
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_have_every_verb(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = bulksend("completion", shell).stdout
+    assert [words for words in VERBS if words[-1] not in script] == []
+    monkeypatch.setenv("SHELL", f"/usr/bin/{shell}")
+    assert bulksend("completion").stdout == script
+    monkeypatch.setenv("SHELL", "/bin/dash")
+    refused = bulksend("completion")
+    assert refused.returncode == 2
+    assert "bulksend completion bash" in refused.stderr
