@@ -70,7 +70,7 @@ def _run(people: Console, folder: Path, recipients: int, settings: Settings, sim
             planned.campaign,
             settings,
             store,
-            observers=(progress, RunLog(file.name)),
+            observers=(progress, RunLog(file.name, on_terminal=people.is_terminal)),
             on_drain=progress.say_draining,
         )
     print_status(people, sent.campaign, sent.tally)

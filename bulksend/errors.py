@@ -19,6 +19,7 @@ __all__ = [
     "CampaignChangedError",
     "CampaignUnknownError",
     "ConfigError",
+    "DeclinedError",
     "ExitCode",
     "HaltedError",
     "JournalError",
@@ -98,17 +99,26 @@ class CampaignUnknownError(BulksendError):
 
 
 class CampaignBusyError(BulksendError):
-    """Another process is sending from this store"""
+    """Another process is at work in this store"""
 
     exit_code = ExitCode.BUSY
-    default_hint = "Wait until it ends, or hand the campaign to a running worker with: bulksend submit."
+    default_hint = (
+        "Wait until it ends (bulksend status NAME --watch shows how far it is), or end it: bulksend pause NAME."
+    )
+
+
+class DeclinedError(BulksendError):
+    """The answer was no"""
+
+    exit_code = ExitCode.USAGE
+    default_hint = ""
 
 
 class AccountError(BulksendError):
     """The SES account cannot be read"""
 
-    exit_code = ExitCode.HALTED
-    default_hint = "Check the credentials, the region and that ses:GetAccount is allowed."
+    exit_code = ExitCode.USAGE
+    default_hint = "Nothing was sent. Check the credentials, the region and that ses:GetAccount is allowed."
 
 
 class SnapshotError(BulksendError):

@@ -133,7 +133,9 @@ class Audience:
     """Several observers as one. An observer that raises is let go: what watches a run must not end it."""
 
     def __init__(self, observers: Iterable[_Observer] = ()) -> None:
-        self._observers = list(observers)
+        self._observers: list[_Observer] = []
+        for observer in observers:
+            self._observers += observer._observers if isinstance(observer, Audience) else [observer]  # noqa: SLF001
 
     def observe(self, fact: Fact) -> None:
         """Tell everybody who still listens."""

@@ -5,9 +5,14 @@ Nothing personal is in any label, and each label has few values. Served on loopb
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Self, assert_never
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from bulksend import __version__
 from bulksend.errors import ServerError
@@ -24,6 +29,7 @@ from bulksend.facts import (
     UnknownStatus,
     Waiting,
 )
+from bulksend.model import Verdict
 
 __all__ = ["Metrics", "MetricsServer"]
 
@@ -36,35 +42,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self._entries = Counter(
-            "bulksend_entries_total",
-            "Entries by what SES's answer made of them, with SES's own status.",
-            ["verdict", "status"],
-            registry=registry,
-        )
-        self._requests = Counter(
-            "bulksend_requests_total", "SendBulkEmail requests by the verdict on them.", ["verdict"], registry=registry
-        )
+        self._batches = _Batches()
+        registry.register(self._batches)
         self._returned = Counter(
             "bulksend_entries_returned_total",
             "Entries made pending again: dead letters by a halt, in-doubt ones by the campaign's policy.",
             ["was"],
-            registry=registry,
-        )
-        self._in_flight = Gauge("bulksend_in_flight_requests", "Requests whose answer is awaited.", registry=registry)
-        self._answer = Histogram(
-            "bulksend_request_duration_seconds",
-            "From sending a request to its answer.",
-            buckets=LATENCY_BUCKETS_S,
-            registry=registry,
-        )
-        self._pacer_wait = Counter(
-            "bulksend_pacer_wait_seconds_total", "Time that batches waited for the quota.", registry=registry
-        )
-        self._intent = Histogram(
-            "bulksend_intent_duration_seconds",
-            "From asking for a durable intent to having it.",
-            buckets=COMMIT_BUCKETS_S,
             registry=registry,
         )
         self._commit = Histogram(
@@ -91,7 +74,6 @@ class Metrics:
         self._foreign = Gauge(
             "bulksend_quota_foreign_24_hours_recipients", "Of these, what others have sent.", registry=registry
         )
-        self._throttles = Counter("bulksend_throttled_requests_total", "Requests SES throttled.", registry=registry)
         self._waiting = Gauge("bulksend_waiting", "1 while nothing may be sent for want of quota.", registry=registry)
         self._circuit = Gauge("bulksend_circuit_open", "1 while only probes go out.", registry=registry)
         self._unknown = Counter(
@@ -106,17 +88,9 @@ class Metrics:
         """Count it."""
         match fact:
             case BatchSent():
-                self._in_flight.inc()
-                self._pacer_wait.inc(fact.pacer_wait_s)
-                self._intent.observe(fact.commit_s)
+                self._batches.sent(fact)
             case BatchAnswered():
-                self._in_flight.dec()
-                self._answer.observe(fact.answer_s)
-                self._requests.labels(fact.verdict.value).inc()
-                for (verdict, status), entries in fact.outcomes.items():
-                    self._entries.labels(verdict.value, _bounded(status)).inc(entries)
-                if fact.throttled:
-                    self._throttles.inc()
+                self._batches.answered(fact)
             case EntriesReturned():
                 self._returned.labels(fact.verdict.value).inc(fact.entries)
             case Committed():
@@ -140,6 +114,86 @@ class Metrics:
                 self._halts.labels(fact.halt.scope.value).inc()
             case _:
                 assert_never(fact)
+
+
+class _Distribution:
+    """Seconds by bucket. One thread writes."""
+
+    def __init__(self, buckets_s: Sequence[float]) -> None:
+        self._limits = [*buckets_s, float("inf")]
+        self._counts = [0] * len(self._limits)
+        self._sum = 0.0
+
+    def observe(self, value_s: float) -> None:
+        self._counts[bisect_left(self._limits, value_s)] += 1
+        self._sum += value_s
+
+    def family(self, name: str, documentation: str) -> HistogramMetricFamily:
+        buckets = [
+            ("+Inf" if limit == float("inf") else str(limit), count)
+            for limit, count in zip(self._limits, accumulate(self._counts), strict=True)
+        ]
+        return HistogramMetricFamily(name, documentation, buckets=buckets, sum_value=self._sum)
+
+
+class _Batches(Collector):
+    """What is counted for each batch: plain numbers, as this is done twenty thousand times a million recipients.
+
+    Series are made of them when somebody looks. Only the event loop's thread writes.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[Verdict, str], int] = {}
+        self._requests: dict[Verdict, int] = {}
+        self._throttled = 0
+        self._in_flight = 0
+        self._pacer_wait_s = 0.0
+        self._answer = _Distribution(LATENCY_BUCKETS_S)
+        self._intent = _Distribution(COMMIT_BUCKETS_S)
+
+    def sent(self, fact: BatchSent) -> None:
+        self._in_flight += 1
+        self._pacer_wait_s += fact.pacer_wait_s
+        self._intent.observe(fact.commit_s)
+
+    def answered(self, fact: BatchAnswered) -> None:
+        self._in_flight -= 1
+        self._answer.observe(fact.answer_s)
+        self._requests[fact.verdict] = self._requests.get(fact.verdict, 0) + 1
+        throttled = False
+        for outcome, entries in fact.outcomes.items():
+            self._entries[outcome] = self._entries.get(outcome, 0) + entries
+            throttled = throttled or outcome[0] is Verdict.THROTTLED
+        self._throttled += throttled
+
+    def collect(self) -> Iterator[Metric]:
+        entries = CounterMetricFamily(
+            "bulksend_entries",
+            "Entries by what SES's answer made of them, with SES's own status.",
+            labels=["verdict", "status"],
+        )
+        by_label: dict[tuple[str, str], int] = {}
+        for (verdict, status), count in self._entries.copy().items():
+            label = (verdict.value, _bounded(status))
+            by_label[label] = by_label.get(label, 0) + count
+        for label, count in by_label.items():
+            entries.add_metric(label, count)
+        yield entries
+        requests = CounterMetricFamily(
+            "bulksend_requests", "SendBulkEmail requests by the verdict on them.", labels=["verdict"]
+        )
+        for verdict, count in self._requests.copy().items():
+            requests.add_metric([verdict.value], count)
+        yield requests
+        yield GaugeMetricFamily(
+            "bulksend_in_flight_requests", "Requests whose answer is awaited.", value=self._in_flight
+        )
+        yield CounterMetricFamily(
+            "bulksend_pacer_wait_seconds", "Time that batches waited for the quota.", value=self._pacer_wait_s
+        )
+        yield CounterMetricFamily("bulksend_throttled_requests", "Requests SES throttled.", value=self._throttled)
+        yield self._answer.family("bulksend_request_duration_seconds", "From sending a request to its answer.")
+        yield self._intent.family("bulksend_intent_duration_seconds", "From asking for a durable intent to having it.")
 
 
 class MetricsServer:

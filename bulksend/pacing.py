@@ -134,6 +134,9 @@ class QuotaPacer:
         self._tried_at_s = float("-inf")
         self._foreign = 0.0
         self._factor = 1.0
+        self.rate_per_s = 1.0
+        """Recipients per second that we allow ourselves now."""
+        self._seconds_worth = 1
         self._ceiling = 1.0
         self._steps_above = 0
         self._cut_at_s = float("-inf")
@@ -161,16 +164,19 @@ class QuotaPacer:
             with suppress(asyncio.CancelledError):
                 await self._refresher
 
-    @property
-    def rate_per_s(self) -> float:
-        """Recipients per second that we allow ourselves now."""
+    def _set_factor(self, factor: float) -> None:
+        """Take that part of what is granted from now on; the account says what that is."""
         granted = self._granted_per_s()
-        return max(granted * self._factor, granted * FLOOR)
+        self._factor = factor
+        self.rate_per_s = max(granted * factor, granted * FLOOR)
+        self._seconds_worth = max(1, min(MAX_BATCH_RECIPIENTS, int(self.rate_per_s)))
 
     @property
     def batch_recipients(self) -> int:
-        """A second's worth, 1 to 50."""
-        return max(1, min(MAX_BATCH_RECIPIENTS, int(self.rate_per_s)))
+        """A second's worth, 1 to 50, and no more than the day still takes."""
+        if self._account is None or self._account.max_24_hour_send is None:
+            return self._seconds_worth
+        return max(1, min(self._seconds_worth, int(self._headroom())))
 
     async def acquire(self, recipients: int) -> int:
         """Wait until so many recipients may be sent, then count them as sent; returns a ticket for `give_back`.
@@ -211,7 +217,7 @@ class QuotaPacer:
         recovering = self._factor < self._ceiling
         self._ceiling *= BELOW_CEILING if recovering else self._factor / self._ceiling * BELOW_CEILING
         self._steps_above = 0
-        self._factor = max(FLOOR, self._factor * CUT)
+        self._set_factor(max(FLOOR, self._factor * CUT))
         self._cut_at_s = self._stepped_at_s = now_s
         self._observe(PaceChanged(self.rate_per_s, "throttled by SES"))
 
@@ -230,6 +236,7 @@ class QuotaPacer:
             before = self.rate_per_s if self._account is not None else None
             account = await self._read_account()
             self._account = account
+            self._set_factor(self._factor)
             self._read_at_s = loop.time()
             self._own_since_read -= counted
             self._readings += 1
@@ -301,10 +308,10 @@ class QuotaPacer:
         )
 
     def _minutes_worth(self) -> float:
-        """What makes it worth going on: a 1440th of the day's quota, and a batch at least."""
+        """What makes it worth going on: a 1440th of the day's quota, one recipient at least."""
         assert self._account is not None
         limit = self._account.max_24_hour_send or 0.0
-        return max(float(self.batch_recipients), min(limit / WINDOW_SLOTS, self.rate_per_s * self._window_slot_s()))
+        return max(1.0, min(limit / WINDOW_SLOTS, self.rate_per_s * self._window_slot_s()))
 
     def _window_slot_s(self) -> float:
         return self._settings.window_s / WINDOW_SLOTS
@@ -320,12 +327,11 @@ class QuotaPacer:
         if now_s - self._stepped_at_s >= STEP_EVERY_S:
             self._stepped_at_s = now_s
             if self._factor < self._ceiling:
-                self._factor = min(self._ceiling, self._factor + STEP)
+                self._set_factor(min(self._ceiling, self._factor + STEP))
             else:
                 self._steps_above += 1
-                self._factor = min(
-                    1.0, self._factor + min(STEP, FIRST_STEP * 2 ** (self._steps_above / DOUBLING_STEPS))
-                )
+                step = min(STEP, FIRST_STEP * 2 ** (self._steps_above / DOUBLING_STEPS))
+                self._set_factor(min(1.0, self._factor + step))
             self._observe(PaceChanged(self.rate_per_s, "climbing back"))
 
     async def _replace_limiter(self) -> None:
@@ -334,7 +340,7 @@ class QuotaPacer:
         A fresh one is full, and replacing it often would let more through.
         """
         rate = self.rate_per_s
-        burst = max(self.batch_recipients + rate * SPARE_S, rate * BURST_S)
+        burst = max(self._seconds_worth + rate * SPARE_S, rate * BURST_S)
         self._limiter = await _drained(burst, rate)
         self._limiter_rate = rate
 
@@ -352,6 +358,12 @@ async def _drained(burst: float, rate_per_s: float) -> AsyncLimiter:
 
 
 def _all_reserved(reserve: int, limit: float) -> Halt:
+    if not reserve:
+        return Halt(
+            "the account's 24-hour quota is 0: it may send nothing",
+            "Ask AWS for a sending quota in this Region; then send again.",
+            HaltScope.ACCOUNT,
+        )
     return Halt(
         f"pacing.daily_reserve keeps {reserve:,} recipients a day for others, and the account may send {limit:,.0f}",
         "Lower pacing.daily_reserve; then send again.",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import signal
 import subprocess
@@ -25,6 +24,9 @@ from bulksend.config import load_settings
 from bulksend.model import Campaign
 from bulksend.simulator import SimulatorProcess
 from bulksend.worker import Store
+from loadtest import report
+from loadtest.children import ScenarioError, bound, environment
+from loadtest.report import Report
 
 FAULTS = [
     {"fault": "transient_failure", "share": 0.01},
@@ -57,6 +59,13 @@ max_in_flight = {cap}
 CAP = 16
 BATCH = 50
 RUN_LIMIT_S = 180.0
+NOTES = """
+- Kills: SIGKILL of a sending process; each campaign is resumed after it, and in the end finished. Entries of all
+  campaigns together.
+- Copies: rows that the simulator accepted more than once, or that we do not call accepted or in doubt. Losses: rows
+  that we call accepted and the simulator does not. Unbalanced: times that the journal did not add up.
+- In doubt is bounded by what can have been in the air: kills × requests in flight × 50, and what the faults left open.
+"""
 
 
 @dataclass
@@ -78,18 +87,6 @@ class Counted:
     @property
     def good(self) -> bool:
         return not (self.copies or self.losses or self.unbalanced) and self.in_doubt <= self.in_doubt_bound
-
-
-def environment() -> dict[str, str]:
-    """No AWS configuration but example credentials; nothing of the machine's own is ever used."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BULKSEND_"))}
-    return kept | {
-        "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
 
 
 def one_campaign(folder: Path, entries: int, kills: int, rate_per_s: float, dice: random.Random) -> Counted:
@@ -126,7 +123,7 @@ def one_campaign(folder: Path, entries: int, kills: int, rate_per_s: float, dice
 
 def start(command: list[str], folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command, cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        bound(command), cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
 
 
@@ -134,7 +131,7 @@ def wait_until_sending(process: subprocess.Popen[str], simulator: SimulatorProce
     deadline_s = time.monotonic() + 30.0
     while process.poll() is None and simulator.tally()["requests"] == requests_before:
         if time.monotonic() > deadline_s:
-            raise RuntimeError("the sender has not sent anything in 30 s")
+            raise ScenarioError("the sender has not sent anything in 30 s")
         time.sleep(0.01)
 
 
@@ -146,7 +143,7 @@ def finish(command: list[str], folder: Path) -> None:
         out, _ = process.communicate(timeout=RUN_LIMIT_S)
         if json.loads(out)["state"] == "finished":
             return
-    raise RuntimeError("the campaign does not end")
+    raise ScenarioError("the campaign does not end")
 
 
 def opened(folder: Path, url: str) -> tuple[Store, Campaign]:
@@ -180,44 +177,47 @@ def compare(folder: Path, simulator: SimulatorProcess, counted: Counted) -> None
     counted.in_doubt_bound = counted.kills * CAP * BATCH + theirs["ambiguous_attempts"]
 
 
-def run(kills: int, *, kills_each: int, entries: int, rate_per_s: float, seed: int) -> Counted:
+def run(kills: int, *, kills_each: int, entries: int, rate_per_s: float, seed: int, parent: Path | None) -> Counted:
     """As many campaigns as it takes."""
     dice = random.Random(seed)
     total = Counted()
     while total.kills < kills:
-        with tempfile.TemporaryDirectory(prefix="bulksend-crash-") as folder:
+        with tempfile.TemporaryDirectory(prefix="bulksend-crash-", dir=parent) as folder:
             one = one_campaign(Path(folder), entries, min(kills_each, kills - total.kills), rate_per_s, dice)
         if one.kills == 0:
-            raise RuntimeError("the campaign ends before it can be killed: more entries are needed")
+            raise ScenarioError("the campaign ends before it can be killed: more entries are needed")
         for name, value in asdict(one).items():
             setattr(total, name, getattr(total, name) + value)
-        print(
-            f"{total.kills} kills: {total.copies} copies, {total.losses} losses, {total.in_doubt} in doubt", flush=True
+        report.people.print(
+            f"{total.kills} kills: {total.copies} copies, {total.losses} losses, {total.in_doubt} in doubt"
         )
     return total
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--kills-each", type=int, default=10, help="kills per campaign")
-    parser.add_argument("--entries", type=int, default=20_000, help="entries per campaign")
-    parser.add_argument("--rate", type=float, default=2000.0, help="the simulator's quota, recipients per second")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="write the figures here as JSON")
-    options = parser.parse_args()
+def crash(options: argparse.Namespace) -> Report:
+    made = Report("crash", report.settings_of(options), NOTES)
     total = run(
         options.kills,
         kills_each=options.kills_each,
         entries=options.entries,
         rate_per_s=options.rate,
         seed=options.seed,
+        parent=options.folder,
     )
-    figures = json.dumps(asdict(total) | {"good": total.good}, indent=2)
-    print(figures)
-    if options.out is not None:
-        options.out.write_text(figures + "\n", "utf-8")
-    return 0 if total.good else 1
+    table = made.table("Kills", **{name: name.replace("_", " ") for name in asdict(total)})
+    table.add(**asdict(total))
+    made.good = total.good
+    return made
+
+
+def main() -> int:
+    arguments = report.parser(__doc__)
+    arguments.add_argument("--kills", type=int, default=100)
+    arguments.add_argument("--kills-each", type=int, default=10, help="kills per campaign")
+    arguments.add_argument("--entries", type=int, default=20_000, help="entries per campaign")
+    arguments.add_argument("--rate", type=float, default=2000.0, help="the simulator's quota, recipients per second")
+    arguments.add_argument("--seed", type=int, default=0)
+    return report.run(arguments, crash)
 
 
 if __name__ == "__main__":

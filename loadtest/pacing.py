@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,18 @@ from bulksend.engine import Engine
 from bulksend.facts import Waiting
 from bulksend.pacing import PaceSettings
 from bulksend.simulator import SimulatorProcess
+from loadtest import report
+from loadtest.children import environment
+from loadtest.report import Report
 from tests.harness import Desk, Ended
+
+NOTES = """
+- Used: recipients accepted over what the quota granted in the time (with another sender, over what that left).
+  Throttled: requests that the simulator refused with a 429, of all requests.
+- rate-500, rate-14, rate-1: a quota of so many recipients per second. changing: the quota is halved, then doubled; the
+  remark has the pace after each change. beside-another: another sender takes a third of it. short-day: a day's quota
+  that is spent, in days of a minute; the sender waits and goes on by itself.
+"""
 
 
 @dataclass(frozen=True)
@@ -145,24 +155,22 @@ SCENARIOS: dict[str, Callable[[], Figures]] = {
 }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []], help="all, if none is named")
-    parser.add_argument("--out", type=Path, help="write the figures here as JSON")
-    options = parser.parse_args()
-    os.environ |= {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "example"}
-    found = []
+def pacing(options: argparse.Namespace) -> Report:
+    made = Report("pacing", report.settings_of(options), NOTES)
+    table = made.table("Use of the quota", **{field.name: field.name for field in fields(Figures)})
+    os.environ |= environment()
     for name in options.scenarios or SCENARIOS:
         figures = SCENARIOS[name]()
-        found.append(figures)
-        print(
-            f"{figures.scenario:16} {figures.used:7.1%} used  {figures.throttled:4} of {figures.requests:6} requests "
-            f"throttled  {'good' if figures.good else 'NOT GOOD'}  {figures.remark}",
-            flush=True,
-        )
-    if options.out is not None:
-        options.out.write_text(json.dumps([asdict(f) for f in found], indent=2) + "\n", "utf-8")
-    return 0 if all(f.good for f in found) else 1
+        report.people.print(f"{name}: {figures.used:.1%} used, {figures.throttled} throttled")
+        table.add(**asdict(figures) | {"used": f"{figures.used:.1%}"})
+        made.good = made.good and figures.good
+    return made
+
+
+def main() -> int:
+    arguments = report.parser(__doc__)
+    arguments.add_argument("scenarios", nargs="*", choices=[*SCENARIOS, []], help="all, if none is named")
+    return report.run(arguments, pacing)
 
 
 if __name__ == "__main__":

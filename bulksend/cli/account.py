@@ -27,6 +27,7 @@ def quota(*, output: Output = "text", common: Common = COMMON) -> int:
         output: text for people, json for programs.
         common: Common options.
     """
+    from bulksend.report import rate_in_words  # noqa: PLC0415
     from bulksend.worker.account import read_quota  # noqa: PLC0415
 
     account = read_quota(common.settings())
@@ -44,7 +45,7 @@ def quota(*, output: Output = "text", common: Common = COMMON) -> int:
         )
         return int(ExitCode.DONE)
     out = console(sys.stdout)
-    out.print(f"{account.max_send_rate_per_s:,.0f} recipients a second", highlight=False)
+    out.print(f"{rate_in_words(account.max_send_rate_per_s)} recipients a second", highlight=False)
     of = "without limit" if limit is None else f"of {limit:,.0f}"
     out.print(f"{account.sent_last_24_hours:,.0f} {of} sent in the last 24 hours", highlight=False)
     if not account.sending_enabled or account.enforcement_status != "HEALTHY":

@@ -15,15 +15,23 @@ if TYPE_CHECKING:
     from bulksend.config import Settings
     from bulksend.worker import Target
 
-__all__ = ["COMMON", "Common", "Output", "States", "app", "target_of"]
+__all__ = ["COMMON", "ORDER", "Common", "Output", "States", "app", "target_of"]
 
 app = App(
     name="bulksend",
     version=__version__,
-    help="Bulk mail through Amazon SES: the whole quota, nobody twice, nobody lost, and proof of it.",
+    help="Bulk mail through Amazon SES: the whole quota, nobody twice, nobody lost, and proof of it.\n\n"
+    "CAMPAIGN is a campaign file, such as launch.toml, or the name of a campaign that was planned, as in the file.",
     help_format="plaintext",
     result_action="return_value",
 )
+
+ORDER = (
+    *("plan", "send", "status", "pause", "resume", "cancel"),
+    *("results", "resolve", "retry", "prune", "forget"),
+    *("quota", "template", "config", "demo", "simulate", "completion"),
+)
+"""The verbs as they are needed one after the other; help has them so."""
 
 Output = Literal["text", "json"]
 States = Literal["accepted", "dead", "in_doubt", "in_flight", "pending", "skipped"]

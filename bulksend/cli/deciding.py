@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from bulksend.cli.app import COMMON, Common, Output, app, target_of
-from bulksend.cli.terminal import ask, for_people, print_facts, print_json
+from bulksend.cli.terminal import ask, for_people, print_facts, print_json, some
 from bulksend.errors import ExitCode, UsageError
 
 
@@ -21,7 +21,7 @@ def resolve(
     resend: Annotated[bool, Parameter(negative="")] = False,
     drop: Annotated[bool, Parameter(negative="")] = False,
     row: Annotated[list[int] | None, Parameter(negative="")] = None,
-    why: str = "a person's decision",
+    why: Annotated[str, Parameter(show_default=False)] = "a person's decision",
     output: Output = "text",
     common: Common = COMMON,
 ) -> int:
@@ -54,6 +54,11 @@ def resolve(
         raise UsageError("--accepted, --resend and --drop exclude each other")
     target = target_of(campaign, common.settings())
     found = list(worker.doubts(target.store, target.campaign(), row or ()))
+    if missing := sorted(set(row or ()).difference(d.row for d in found)):
+        raise UsageError(
+            f"not in doubt, or not in the list: row {', '.join(map(str, missing))}; nothing was decided",
+            hint=f"What is in doubt: bulksend resolve {target.name}. A row's state: bulksend results {target.name}.",
+        )
     people = for_people()
     if not chosen:
         if output == "json":
@@ -68,7 +73,7 @@ def resolve(
         print_json(
             {"decided": done.decided, "too_early": done.too_early, "forgotten": done.forgotten, "in_doubt": done.left}
         )
-    people.print(f"{done.decided:,} decided, {done.left:,} still in doubt")
+    people.print(f"{done.decided:,} decided, {done.left:,} still in doubt", highlight=False)
     if done.too_early:
         people.print(
             f"{done.too_early:,} were sent less than 31 minutes ago: their signature may still be good. Try again then."
@@ -84,7 +89,7 @@ def resolve(
 
 @app.command
 def pause(campaign: Path, *, output: Output = "text", common: Common = COMMON) -> int:
-    """Let whoever sends the campaign drain and end. bulksend resume goes on.
+    """Let the process that sends the campaign end, with the answers it waits for. bulksend resume goes on.
 
     Args:
         campaign: The campaign file, or its name.
@@ -96,6 +101,10 @@ def pause(campaign: Path, *, output: Output = "text", common: Common = COMMON) -
     target = target_of(campaign, common.settings())
     worker.pause(target.store, target.campaign())
     print_facts(target, output)
+    for_people().print(
+        f"Whoever sends it ends as soon as its answers are there. To go on: bulksend resume {target.name}",
+        highlight=False,
+    )
     return int(ExitCode.DONE)
 
 
@@ -135,13 +144,13 @@ def cancel(
 def retry(
     campaign: Path,
     *,
-    status: str = "",
-    reason: str = "",
-    why: str = "a person asked for a retry",
+    status: Annotated[str, Parameter(show_default=False)] = "",
+    reason: Annotated[str, Parameter(show_default=False)] = "",
+    why: Annotated[str, Parameter(show_default=False)] = "a person asked for a retry",
     output: Output = "text",
     common: Common = COMMON,
 ) -> int:
-    """Make dead letters pending again; bulksend send sends them.
+    """Make what was refused for good (dead) pending again; bulksend send sends it.
 
     Args:
         campaign: The campaign file, or its name.
@@ -159,6 +168,11 @@ def retry(
     people.print(f"pending again: {done.again:,}", highlight=False)
     if done.forgotten:
         people.print(f"left as they are: {done.forgotten:,}, removed by bulksend forget", highlight=False)
+    if done.too_early:
+        people.print(
+            f"left as they are: {done.too_early:,}, sent less than 31 minutes ago: their signature may still be good",
+            highlight=False,
+        )
     print_facts(target, output)
     return int(ExitCode.DONE)
 
@@ -189,7 +203,7 @@ def prune(
             otherwise=f"Nothing was removed: the list of {found.name} is still there.",
         )
     count = worker.prune(target.store, found)
-    for_people().print(f"{count} files removed; bulksend status {found.name} still works", highlight=False)
+    for_people().print(f"{some(count, 'file')} removed; bulksend status {found.name} still works", highlight=False)
     return int(ExitCode.DONE)
 
 
@@ -226,12 +240,13 @@ def forget(
     if output == "json":
         print_json(asdict(done))
     people.print(
-        f"{done.rows:,} rows in {done.campaigns:,} campaigns; {done.never_sent:,} of them will never be sent",
+        f"removed from {some(done.rows, 'row')} in {some(done.campaigns, 'campaign')}; "
+        f"{done.never_sent:,} of them will never be sent",
         highlight=False,
     )
     if done.pruned:
         people.print(f"campaigns pruned before, with nothing left of their lists: {done.pruned:,}", highlight=False)
     if done.mentions:
-        people.print(f"{done.mentions:,} rows of other people still mention it in their data", highlight=False)
+        people.print(f"still mentioned in the data of other people: {some(done.mentions, 'row')}", highlight=False)
     people.print("Lists outside the store still have it, where they had it.", highlight=False)
     return int(ExitCode.DONE)

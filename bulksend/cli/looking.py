@@ -5,21 +5,31 @@ from __future__ import annotations
 import io
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from bulksend.cli.app import COMMON, Common, Output, States, app, target_of
-from bulksend.cli.terminal import for_people, print_facts, print_json, print_tally, private_file
+from bulksend.cli.terminal import (
+    console,
+    for_people,
+    print_facts,
+    print_json,
+    print_json_line,
+    print_standing,
+    private_file,
+    some,
+)
 from bulksend.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bulksend.model import Campaign, ResultRow, Tally
-    from bulksend.worker import Target
+    from bulksend.model import Campaign, ResultRow
+    from bulksend.worker import Standing, Target
 
 WATCH_EVERY_S = 1.0
 START_WITHIN_S = 600.0
@@ -40,7 +50,7 @@ def status(
         campaign: The campaign file, or its name.
         watch: Look again every second and show what is new, until the campaign has ended or stopped. One that is only
             planned is waited for, for ten minutes. Ctrl-C ends the watching alone.
-        output: text for people, json for programs.
+        output: text for people, json for programs (with --watch one line for each look that is new).
         common: Common options.
     """
     target = target_of(campaign, common.settings())
@@ -53,33 +63,60 @@ def _watch(target: Target, output: Output) -> int:
     """Show what is new, until the campaign has ended or stopped, or nobody is there who would send it."""
     from bulksend.model import CampaignState  # noqa: PLC0415
 
-    journal = target.store.journal
     began_s = time.monotonic()
-    shown: tuple[Campaign, Tally] | None = None
+    shown: Standing | None = None
     why = ""
-    while True:
-        found = target.campaign()
-        is_held = journal.someone_sends()
-        tally = journal.tally(found)
-        if shown != (found, tally):
-            shown = (found, tally)
-            print_tally(found, tally, output)
-            sys.stdout.flush()
-        if found.state is CampaignState.PLANNED:
-            if time.monotonic() - began_s >= START_WITHIN_S:
-                why = f"Nobody has begun to send it. To send it: bulksend send {found.name}"
+    with _screen(output) as show:
+        while True:
+            standing = target.standing()
+            name, state = standing.campaign.name, standing.campaign.state
+            if shown != standing:
+                shown = standing
+                show(standing)
+            if state is CampaignState.PLANNED:
+                if time.monotonic() - began_s >= START_WITHIN_S:
+                    why = f"Nobody has begun to send it. To send it: bulksend send {name}"
+                    break
+            elif standing.orphaned or (state is not CampaignState.SENDING and not standing.tally.in_flight):
                 break
-        elif found.state is CampaignState.SENDING:
-            # A sender says how it ended before it lets go of the store; one that was killed says nothing.
-            if not is_held and target.campaign().state is CampaignState.SENDING:
-                why = f"Nobody is sending it: the process ended in the midst. To go on: bulksend resume {found.name}"
-                break
-        elif not tally.in_flight:
-            break
-        time.sleep(WATCH_EVERY_S)
+            time.sleep(WATCH_EVERY_S)
     if why:
         for_people().print(why, highlight=False)
-    return int(ExitCode.DONE if tally.adds_up else ExitCode.UNEXPECTED)
+    return int(ExitCode.DONE if standing.tally.adds_up else ExitCode.UNEXPECTED)
+
+
+@contextmanager
+def _screen(output: Output) -> Iterator[Callable[[Standing], None]]:
+    """Where one look after the other is shown: on a terminal each in the place of the last, elsewhere below it."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from bulksend.report import campaign_facts  # noqa: PLC0415
+
+    out = console(sys.stdout)
+
+    def below(standing: Standing) -> None:
+        print_standing(standing, output, out)
+        sys.stdout.flush()
+
+    def as_line(standing: Standing) -> None:
+        print_json_line(campaign_facts(standing.campaign, standing.tally, orphaned=standing.orphaned))
+
+    def in_place(standing: Standing) -> None:
+        # On a console of its own: what is printed on that of a live display comes with a copy of the display.
+        aside = Console(file=io.StringIO(), force_terminal=True, width=out.width)
+        with aside.capture() as drawn:
+            print_standing(standing, output, aside)
+        live.update(Text.from_ansi(drawn.get().rstrip()), refresh=True)
+
+    if output == "json":
+        yield as_line
+    elif out.is_terminal:
+        with Live(console=out, auto_refresh=False, vertical_overflow="visible") as live:
+            yield in_place
+    else:
+        yield below
 
 
 @app.command
@@ -87,6 +124,8 @@ def results(
     campaign: Path,
     *,
     state: Annotated[list[States] | None, Parameter(negative="")] = None,
+    status: str | None = None,
+    address: str | None = None,
     format: Literal["csv", "jsonl", "parquet", "list"] = "csv",  # noqa: A002  the option's name
     out: Path | None = None,
     common: Common = COMMON,
@@ -96,37 +135,49 @@ def results(
     A list has the columns that the campaign used, of the rows that are dead, and of those that a cancelled campaign
     left unsent, unless --state says otherwise. What is pending is not given before the campaign has ended, as the
     campaign sends that itself. Its cells are the data as it was: unlike in csv, what a spreadsheet would run as a
-    formula is not defused.
+    formula is not defused. What CSV cannot hold, nulls and values that are not text, needs an --out that ends with
+    .parquet. What was dropped out of doubt may have been accepted: it is given with --status DROPPED alone.
 
     Args:
         campaign: The campaign file, or its name.
         state: Only rows in this state; may be given more than once.
+        status: Only rows with this status, DROPPED for instance.
+        address: Only rows of this address: whether she got it, and if not, why. Not that of copies (cc, bcc).
         format: csv, jsonl, parquet (which needs --out), or list.
         out: The file to write (readable by its owner only); standard output if not given.
         common: Common options.
     """
     from bulksend import worker  # noqa: PLC0415
-    from bulksend.recipients import write_results_parquet  # noqa: PLC0415
-    from bulksend.report import write_list, write_results  # noqa: PLC0415
+    from bulksend.recipients import forgettable, write_results_parquet  # noqa: PLC0415
+    from bulksend.report import write_results  # noqa: PLC0415
 
     if format == "parquet" and out is None:
         raise UsageError("parquet is for files, not for standard output", hint="Name a file: --out results.parquet.")
+    if format == "list" and address is not None:
+        raise UsageError("--address is for looking someone up, not for lists", hint="Choose another --format.")
     target = target_of(campaign, common.settings())
     found = target.campaign()
     target.store.refuse_pruned(found)
     people = for_people()
 
+    if format == "list":
+        return _write_list(people, target, found, state or (), status or "", out)
+
     def write(to: IO[str]) -> int:
-        if format == "list":
-            _say_what_is_missing(people, target, found, state or ())
-            return write_list(*worker.relist(target.store, found, state or ()), to)
         return write_results(rows(), "jsonl" if format == "jsonl" else "csv", to)
 
     def rows() -> Iterator[ResultRow]:
-        return worker.results(target.store, found, state or ())
+        every = (r for r in worker.results(target.store, found, state or ()) if status in (None, r.status))
+        if address is None:
+            return every
+        wanted = {address.strip().lower(), forgettable(address)}
+        return (row for row in every if row.address.strip().lower() in wanted)
 
     if out is None:
-        write(sys.stdout)
+        count = write(sys.stdout)
+        if not count and address is not None:
+            people.print(f"{found.name} has no such row with {address}", highlight=False, markup=False)
+            return int(ExitCode.USAGE)
         return int(ExitCode.DONE)
     with private_file(out) as file:
         if format == "parquet":
@@ -134,11 +185,36 @@ def results(
         else:
             with io.TextIOWrapper(file, "utf-8", newline="") as text:
                 count = write(text)
-    people.print(f"{count:,} rows in {out}", highlight=False)
+    people.print(f"{some(count, 'row')} in {out}", highlight=False, markup=False)
     return int(ExitCode.DONE)
 
 
-def _say_what_is_missing(people: Console, target: Target, found: Campaign, states: Sequence[States]) -> None:
+def _write_list(  # noqa: PLR0917  what a person says of it
+    people: Console, target: Target, found: Campaign, states: Sequence[States], status: str, out: Path | None
+) -> int:
+    from bulksend import worker  # noqa: PLC0415
+    from bulksend.recipients import write_list_parquet  # noqa: PLC0415
+    from bulksend.report import write_list  # noqa: PLC0415
+
+    as_parquet = out is not None and out.suffix.lower() == ".parquet"
+    listed = worker.relist(target.store, found, states, status=status, as_csv=not as_parquet)
+    _say_what_is_missing(people, target, found, states, status)
+    if out is None:
+        write_list(listed.columns, listed.rows, sys.stdout, listed.delimiter)
+        return int(ExitCode.DONE)
+    with private_file(out) as file:
+        if as_parquet:
+            count = write_list_parquet(listed.columns, listed.json, listed.rows, file)
+        else:
+            with io.TextIOWrapper(file, listed.encoding, newline="") as text:
+                count = write_list(listed.columns, listed.rows, text, listed.delimiter)
+    people.print(f"{some(count, 'row')} in {out}", highlight=False, markup=False)
+    return int(ExitCode.DONE)
+
+
+def _say_what_is_missing(
+    people: Console, target: Target, found: Campaign, states: Sequence[States], status: str
+) -> None:
     """What whoever sends a list should know of it. Raises UsageError if it cannot be given."""
     from bulksend import worker  # noqa: PLC0415
 
@@ -156,8 +232,14 @@ def _say_what_is_missing(people: Console, target: Target, found: Campaign, state
             "and sends them itself.",
             highlight=False,
         )
-    if gone := worker.left_out(target.store, found, chosen):
+    gone, dropped = worker.left_out(target.store, found, chosen, status)
+    if gone:
         people.print(f"not in the list, as they were removed by bulksend forget: {gone:,}", highlight=False)
+    if dropped:
+        people.print(
+            f"not in the list, as SES may have accepted them before they were dropped: {dropped:,} (--status DROPPED)",
+            highlight=False,
+        )
 
 
 @app.command

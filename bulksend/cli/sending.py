@@ -7,19 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from bulksend.cli.app import COMMON, Common, Output, app, target_of
-from bulksend.cli.terminal import ask, for_people, print_facts, print_json
+from bulksend.cli.terminal import ask, for_people, print_facts, print_json, some
 from bulksend.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from bulksend.config import Settings
     from bulksend.model import Campaign
-    from bulksend.worker import Target
+    from bulksend.worker import Rehearsed, Target
+
+Count = Annotated[int, Parameter(validator=Number(gte=1))]
+SAMPLES = 3
 
 
 @app.command
-def demo(*, recipients: int = 2000, common: Common = COMMON) -> int:
+def demo(*, recipients: Count = 2000, common: Common = COMMON) -> int:
     """Send a made-up campaign to a simulator of SES that misbehaves, and check the books. Nothing leaves this machine.
 
     Args:
@@ -35,8 +41,8 @@ def demo(*, recipients: int = 2000, common: Common = COMMON) -> int:
 def plan(
     campaign: Path,
     *,
-    again: bool = False,
-    limit: int | None = None,
+    again: Annotated[bool, Parameter(negative="")] = False,
+    limit: Count | None = None,
     output: Output = "text",
     common: Common = COMMON,
 ) -> int:
@@ -45,7 +51,8 @@ def plan(
     Args:
         campaign: The campaign file.
         again: Allow a list and content that an earlier campaign has sent.
-        limit: Plan only the first so many recipients of the list.
+        limit: Plan only so many from the beginning of the list. The campaign never sends to the rest of it, whatever is
+            said later: that needs a list and a campaign of its own.
         output: text for people, json for programs.
         common: Common options.
     """
@@ -61,10 +68,10 @@ def send(
     campaign: Path,
     *,
     yes: Annotated[bool, Parameter(alias="-y", negative="")] = False,
-    again: bool = False,
-    limit: int | None = None,
+    again: Annotated[bool, Parameter(negative="")] = False,
+    limit: Count | None = None,
     test: str | None = None,
-    rows: int = 3,
+    rows: Count | None = None,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     metrics_port: int | None = None,
     output: Output = "text",
@@ -72,17 +79,19 @@ def send(
 ) -> int:
     """Plan the campaign if that has not been done, ask, and send; a campaign that was stopped goes on where it was.
 
-    Exit codes: 0 done; 2 usage or configuration; 3 finished, some dead; 4 some in doubt; 5 halted or paused; 6
-    another process sends; 130 interrupted.
+    Exit codes: 0 done; 2 usage or configuration, nothing was sent; 3 finished, some were refused (dead); 4 some may
+    have been accepted (in doubt); 5 halted or paused; 6 another process is at work; 130 interrupted.
 
     Args:
         campaign: The campaign file, or the name of a planned campaign.
         yes: Do not ask.
         again: Allow a list and content that an earlier campaign has sent.
-        limit: Plan only the first so many recipients of the list.
-        test: Send samples to this address instead, as they would go out; the campaign is not touched.
-        rows: How many samples --test sends.
-        dry_run: Send everything to a simulator on this machine instead, from a throw-away store.
+        limit: Plan only so many from the beginning of the list. The campaign never sends to the rest of it, whatever is
+            said later: that needs a list and a campaign of its own.
+        test: Send samples to this address instead, as they would go out: real mail, of a campaign file. The campaign is
+            not touched.
+        rows: How many samples --test sends; 3 if not given.
+        dry_run: Send everything to a simulator on this machine instead, which reaches nobody.
         metrics_port: Serve Prometheus metrics on this port of 127.0.0.1 while sending; 0 takes any free one.
         output: text for people, json for programs.
         common: Common options.
@@ -90,11 +99,18 @@ def send(
     from bulksend.model import CampaignState  # noqa: PLC0415
 
     settings = common.settings(**{"metrics.port": metrics_port})
+    if rows is not None and test is None:
+        raise UsageError("--rows is how many samples --test sends", hint="To send to the first of a list: --limit.")
     if test is not None or dry_run:
-        return _rehearse(campaign, settings, test, rows, output)
+        return _rehearse(campaign, settings, test, rows, limit, output, dry_run=dry_run)
     target = target_of(campaign, settings)
     if target.file is not None:
         _plan(target, settings, again=again, limit=limit)
+    elif limit is not None or again:
+        raise UsageError(
+            f"{target.name!r} is the name of a campaign, and --limit and --again are for planning one",
+            hint="Name a campaign file that has not been planned yet; or leave them out to send what was planned.",
+        )
     found = target.campaign()
     people = for_people()
     if found.state is CampaignState.PLANNED and not yes:
@@ -143,32 +159,73 @@ def simulate(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -
     return simulator(list(arguments))
 
 
-def _rehearse(campaign: Path, settings: Settings, address: str | None, rows: int, output: Output) -> int:
+def _rehearse(  # noqa: PLR0917  the options
+    campaign: Path,
+    settings: Settings,
+    address: str | None,
+    rows: int | None,
+    limit: int | None,
+    output: Output,
+    *,
+    dry_run: bool,
+) -> int:
     from bulksend import worker  # noqa: PLC0415
     from bulksend.config import load_campaign  # noqa: PLC0415
     from bulksend.report import campaign_facts, print_status  # noqa: PLC0415
 
+    if address is not None and dry_run:
+        raise UsageError(
+            "--test and --dry-run exclude each other", hint="--test sends real mail, by SES; --dry-run sends none."
+        )
+    if address is not None and limit is not None:
+        raise UsageError("--limit is not for samples", hint="--rows says how many of them --test sends.")
+    if not worker.is_file(campaign):
+        raise UsageError(
+            f"samples and dry runs are made of a campaign file, and there is no file {str(campaign)!r}",
+            hint=f"If that is the name of a campaign, name the file that it was planned from, such as {campaign}.toml.",
+        )
     file = load_campaign(campaign)
     people = for_people()
     if address is None:
         people.print("To a simulator on this machine; nothing leaves it.")
-        sent = worker.dry_run(file, settings)
+        done = worker.dry_run(file, settings, limit=limit)
     else:
-        people.print(f"The first {rows} of the list, to {address}.", highlight=False, markup=False)
-        sent = worker.send_samples(file, settings, address, rows)
+        many = "row" if rows == 1 else f"{rows or SAMPLES} rows"
+        people.print(f"The first {many} that can be sent, to {address}.", highlight=False, markup=False)
+        done = worker.send_samples(file, settings, address, rows or SAMPLES)
+    sent = done.sent
+    what = "dry run" if address is None else "samples"
     if output == "json":
-        print_json(campaign_facts(sent.campaign, sent.tally))
+        print_json({"rehearsal": what} | campaign_facts(sent.campaign, sent.tally))
     else:
-        print_status(people, sent.campaign, sent.tally)
+        print_status(people, sent.campaign, sent.tally, rehearsal=what)
+    _print_failures(people, done)
     return int(sent.exit_code)
+
+
+def _print_failures(people: Console, done: Rehearsed) -> None:
+    """There and then: the store that has them is gone."""
+    for row in done.failures:
+        people.print(
+            f"row {row.row}, {row.address}: {row.state.replace('_', ' ')}, {row.status}: {row.reason}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    more = done.sent.tally.dead + done.sent.tally.in_doubt - len(done.failures)
+    if more > 0:
+        people.print(f"and {some(more, 'row')} more", highlight=False)
 
 
 def _plan(target: Target, settings: Settings, *, again: bool, limit: int | None) -> None:
     from bulksend import worker  # noqa: PLC0415
     from bulksend.report import print_plan  # noqa: PLC0415
+    from bulksend.worker.planning import LIMIT  # noqa: PLC0415
 
     if target.file is None:
-        raise UsageError(f"{target.name!r} is not a campaign file")
+        raise UsageError(
+            f"there is no campaign file {target.name!r}", hint=f"Name the file, such as {target.name}.toml."
+        )
     people = for_people()
     with people.status("reading the list …") as shown:
         planned = worker.plan(
@@ -181,6 +238,11 @@ def _plan(target: Target, settings: Settings, *, again: bool, limit: int | None)
         )
     if planned.is_new:
         print_plan(people, planned.campaign, planned.warnings)
+    elif limit is None and LIMIT in planned.campaign.frozen:
+        people.print(
+            f"{planned.campaign.name} was planned with --limit {planned.campaign.frozen[LIMIT]}, and stays so limited.",
+            highlight=False,
+        )
 
 
 def _send(target: Target, found: Campaign, settings: Settings, output: Output) -> int:
@@ -205,10 +267,12 @@ def _send(target: Target, found: Campaign, settings: Settings, output: Output) -
             found,
             settings,
             target.store,
-            observers=(progress, metrics, RunLog(found.name)),
+            observers=(progress, metrics, RunLog(found.name, on_terminal=people.is_terminal)),
             on_drain=progress.say_draining,
         )
     print_facts(target, output, stream="people")
     if sent.interrupted:
         people.print(f"Interrupted. To go on: bulksend resume {found.name}", highlight=False)
+    elif sent.campaign.state is CampaignState.PAUSED:
+        people.print(f"Paused. To go on: bulksend resume {found.name}", highlight=False)
     return int(sent.exit_code)

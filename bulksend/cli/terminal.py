@@ -11,70 +11,112 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bulksend.cli.app import Output
-from bulksend.errors import BulksendError, UsageError
+from bulksend.errors import BulksendError, DeclinedError, UsageError
 
 if TYPE_CHECKING:
     from io import BufferedWriter
 
     from rich.console import Console
 
-    from bulksend.model import Campaign, Tally
-    from bulksend.worker import Target
+    from bulksend.worker import Standing, Target
 
-__all__ = ["ask", "complain", "console", "for_people", "print_facts", "print_json", "print_tally", "private_file"]
+__all__ = [
+    "ask",
+    "complain",
+    "console",
+    "for_people",
+    "print_facts",
+    "print_json",
+    "print_json_line",
+    "print_standing",
+    "private_file",
+    "some",
+]
+
+WIDE = 10_000
 
 
 def print_facts(target: Target, output: Output, stream: Literal["data", "people"] = "data") -> bool:
     """The campaign's buckets in the form asked for; whether they add up."""
-    found = target.campaign()
-    tally = target.store.journal.tally(found)
-    print_tally(found, tally, output, stream)
-    return tally.adds_up
+    standing = target.standing()
+    print_standing(standing, output, for_people() if stream == "people" else console(sys.stdout))
+    return standing.tally.adds_up
 
 
-def print_tally(campaign: Campaign, tally: Tally, output: Output, stream: Literal["data", "people"] = "data") -> None:
-    """A campaign's buckets in the form asked for."""
+def print_standing(standing: Standing, output: Output, to: Console) -> None:
+    """A campaign's buckets in the form asked for: as text to a console, as JSON to standard output."""
     from bulksend.report import campaign_facts, print_status  # noqa: PLC0415
 
     if output == "json":
-        print_json(campaign_facts(campaign, tally))
+        print_json(campaign_facts(standing.campaign, standing.tally, orphaned=standing.orphaned))
     else:
-        print_status(for_people() if stream == "people" else console(sys.stdout), campaign, tally)
+        print_status(to, standing.campaign, standing.tally, orphaned=standing.orphaned)
+
+
+def some(count: int, noun: str) -> str:
+    """A number of things."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def ask(people: Console, question: str, *, verb: str, otherwise: str) -> None:
-    """Go on only if a person says yes; `otherwise` says how things stand if not. Raises UsageError."""
+    """Go on only if a person says yes; `otherwise` says how things stand if not. Raises DeclinedError, UsageError."""
     if not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask on", hint=f"Pass --yes to {verb} without being asked.")
     people.print(f"{question} \\[y/N] ", end="", highlight=False)
-    if input().strip().lower() not in {"y", "yes"}:
-        raise UsageError("the answer was no", hint=otherwise)
+    try:
+        answer = input()
+    except EOFError:
+        people.print()
+        answer = ""
+    if answer.strip().lower() not in {"y", "yes"}:
+        raise DeclinedError(otherwise)
 
 
 @contextmanager
 def private_file(path: Path) -> Iterator[BufferedWriter]:
     """A file that only its owner can read; it gets its name once it is whole, and is removed if it does not get there.
 
-    Raises UsageError: it cannot be written.
+    What is no file, such as a device or a pipe, is written to as it stands. Raises UsageError: it cannot be written.
     """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", hint=f"Name a file in it: --out {path / 'results.csv'}.")
     partial: Path | None = None
     try:
+        if _is_stream(path):
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), "wb") as stream:
+                yield stream
+            return
+        path = path.resolve()  # where it is a link, that stays one
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
         partial = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             yield file
         partial.replace(path)
         partial = None
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror or error}",
+            hint="Check the folder, its permissions and the disk's free space, or name another file.",
+        ) from error
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
 
 
+def _is_stream(path: Path) -> bool:
+    """A device, a pipe, or one of the process's own streams, whatever is behind it."""
+    is_own = path.is_symlink() and str(path.absolute()).startswith(("/dev/", "/proc/"))
+    return is_own or (path.exists() and not path.is_file())
+
+
 def complain(error: BulksendError) -> int:
     """What happened, what to do next; returns the exit code."""
     console = for_people()
+    if isinstance(error, DeclinedError):
+        console.print(error.detail, markup=False, highlight=False, soft_wrap=True)
+        return int(error.exit_code)
     console.print(f"error: {error.message}", style="red", markup=False, highlight=False, soft_wrap=True)
     if error.hint:
         console.print(f"what to do: {error.hint}", markup=False, highlight=False, soft_wrap=True)
@@ -83,9 +125,19 @@ def complain(error: BulksendError) -> int:
 
 def print_json(value: object) -> None:
     """Data for programs."""
+    _write_json(value, indented=True)
+
+
+def print_json_line(value: object) -> None:
+    """One of many, on a line of its own, at once."""
+    _write_json(value, indented=False)
+    sys.stdout.flush()
+
+
+def _write_json(value: object, *, indented: bool) -> None:
     import orjson  # noqa: PLC0415
 
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 if indented else None).decode() + "\n")
 
 
 def for_people() -> Console:
@@ -94,7 +146,10 @@ def for_people() -> Console:
 
 
 def console(stream: object) -> Console:
-    """A console on a stream."""
+    """A console on a stream. Off a terminal its lines are as long as they are, for programs that read them."""
     from rich.console import Console  # noqa: PLC0415
 
-    return Console(file=stream)  # type: ignore[arg-type]
+    found = Console(file=stream)  # type: ignore[arg-type]
+    if not found.is_terminal:
+        found.width = WIDE
+    return found

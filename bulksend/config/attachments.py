@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,16 @@ from bulksend.config.source import Fault, Table, config_error
 __all__ = ["MAX_ATTACHMENTS_BYTES", "AttachedFile", "Attachment", "read_attachments"]
 
 MAX_ATTACHMENTS_BYTES = 40_000_000
-"""All attachments together, after Base64: SES takes 40 MB a message."""
+"""All attachments together, after Base64 with its line ends: SES takes 40 MB a message, text and headers among them."""
 UNKNOWN_TYPE = "application/octet-stream"
+COMPRESSED_TYPES = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
+"""By what Python calls the compression of `data.csv.gz`, whose type is not that of `data.csv`."""
+
+MAX_LINE_BYTES = 998
+"""RFC 5322, 2.1.1."""
+
+_BASE64_LINE_BYTES = 76
+"""RFC 2045, 6.8; each ends with CR LF."""
 
 
 def _plain(text: str) -> str:
@@ -36,6 +45,12 @@ def _file_name(text: str) -> str:
     return _plain(text)
 
 
+def _content_type(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(?:\s*;.*)?", _plain(text)):
+        raise ValueError("must be a MIME type, such as 'application/pdf'")
+    return text
+
+
 class Attachment(Table):
     """[[content.attachments]]: a file that every mail of the campaign carries."""
 
@@ -43,7 +58,7 @@ class Attachment(Table):
     """The file, absolute. In the campaign file it is relative to that file's folder."""
     file_name: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_file_name)] | None = None
     """Its name in the mail. Not set: its own."""
-    content_type: Annotated[str, Field(min_length=1, max_length=78), AfterValidator(_plain)] | None = None
+    content_type: Annotated[str, Field(min_length=1, max_length=78), AfterValidator(_content_type)] | None = None
     """Its MIME type. Not set: guessed from the name."""
     content_id: Annotated[str, Field(min_length=1, max_length=78), AfterValidator(_plain)] | None = None
     """What the HTML part calls it by: <img src="cid:...">."""
@@ -92,8 +107,19 @@ def read_attachments(attachments: Sequence[Attachment], source: Path) -> tuple[A
             reason = error.strerror or str(error)
             faults.append(Fault(str(source), f"{key}.path", f"cannot be read: {attachment.path}: {reason}"))
             continue
-        encoded_bytes += (len(content) + 2) // 3 * 4
-        content_type = attachment.content_type or mimetypes.guess_type(name)[0] or UNKNOWN_TYPE
+        base64_bytes = (len(content) + 2) // 3 * 4
+        encoded_bytes += base64_bytes + 2 * (base64_bytes // _BASE64_LINE_BYTES + 1)
+        try:
+            _file_name(name)
+        except ValueError as error:
+            faults.append(Fault(str(source), f"{key}.file_name", f"is not set, and the file's own name {error}"))
+        if attachment.transfer_encoding == "seven_bit" and not _is_seven_bit(content):
+            said = (
+                f"cannot be seven_bit: {attachment.path.name} has bytes that are not ASCII, "
+                f"or lines of over {MAX_LINE_BYTES} bytes"
+            )
+            faults.append(Fault(str(source), f"{key}.transfer_encoding", said))
+        content_type = attachment.content_type or _guessed_type(name)
         read.append(
             AttachedFile(
                 content,
@@ -113,3 +139,16 @@ def read_attachments(attachments: Sequence[Attachment], source: Path) -> tuple[A
     if faults:
         raise config_error(faults, hint="Correct [content] attachments in the campaign file, or put the files there.")
     return tuple(read)
+
+
+def _guessed_type(name: str) -> str:
+    kind, compression = mimetypes.guess_type(name)
+    if compression is not None:
+        return COMPRESSED_TYPES.get(compression, UNKNOWN_TYPE)
+    return kind or UNKNOWN_TYPE
+
+
+def _is_seven_bit(content: bytes) -> bool:
+    return (
+        content.isascii() and b"\0" not in content and max(map(len, content.splitlines()), default=0) <= MAX_LINE_BYTES
+    )

@@ -18,7 +18,7 @@ from bulksend.config.fields import (
     Delimiter,
     Encoding,
     EndpointId,
-    Headers,
+    FixedHeaders,
     Mailbox,
     Resource,
     RowHeaders,
@@ -90,7 +90,7 @@ class Content(Table):
     inline: InlineTemplate | None = None
     default_data: Annotated[dict[str, Any], BeforeValidator(json_table)] = Field(default_factory=dict)
     """Values for the template where a row has none."""
-    headers: Headers = Field(default_factory=dict, max_length=MAX_HEADERS)
+    headers: FixedHeaders = Field(default_factory=dict, max_length=MAX_HEADERS)
     tags: Tags = Field(default_factory=dict)
     attachments: tuple[Attachment, ...] = Field(default=(), strict=False)
 

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from email.header import Header
 from email.utils import formataddr
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,7 @@ __all__ = [
     "Delimiter",
     "Encoding",
     "EndpointId",
-    "Headers",
+    "FixedHeaders",
     "Mailbox",
     "Resource",
     "RowHeaders",
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 _MAX_ADDRESS_CHARACTERS = 320
+_ENCODED_WORD_CHARACTERS = 75
+"""At most (RFC 2047, 2)."""
 _MAX_DATA_CHARACTERS = 262_144
 MAX_HEADERS = 15
 """In one list of headers (API reference, Template and BulkEmailEntry)."""
@@ -61,7 +64,7 @@ _FORBIDDEN_HEADERS = frozenset(
 
 def _mailbox(text: str) -> str:
     """An address, or a name with one, in the form that goes into a header: domain in Punycode, name by RFC 2047."""
-    if any(ord(character) < ord(" ") or character == "\x7f" for character in text):
+    if re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029]", text):
         raise ValueError("must not hold line breaks or other control characters")
     named = re.fullmatch(r"\s*(?P<name>[^<>]*?)\s*<(?P<address>[^<>]+)>\s*", text)
     name, address = (named["name"], named["address"]) if named else ("", text)
@@ -76,7 +79,10 @@ def _mailbox(text: str) -> str:
         raise ValueError(f"must be an address, or 'Name <address>', not {text[:100]!r}: {error}") from error
     if found.ascii_email is None or len(found.ascii_email) > _MAX_ADDRESS_CHARACTERS:
         raise ValueError(f"must be an address of at most {_MAX_ADDRESS_CHARACTERS} characters")
-    return formataddr((name, found.ascii_email))
+    if name.isascii():
+        return formataddr((name, found.ascii_email))
+    folded = Header(name, "utf-8", maxlinelen=_ENCODED_WORD_CHARACTERS).encode(linesep="\n")
+    return f"{' '.join(line.strip() for line in folded.splitlines())} <{found.ascii_email}>"
 
 
 def _bare_address(text: str) -> str:
@@ -120,6 +126,21 @@ def _header_value(text: str) -> str:
     if not re.fullmatch(r"[ -~]{1,870}", text):
         raise ValueError("must be 1 to 870 printable ASCII characters")
     return text
+
+
+def _fixed_header_value(text: str) -> str:
+    if found := re.search(r"(?<!\{)\{[A-Za-z_][\w .-]*\}(?!\})", _header_value(text)):
+        raise ValueError(f"has {found[0]} in it, which every mail would get as it stands: see recipients.headers")
+    return text
+
+
+def _unlike_names(headers: dict[str, str]) -> dict[str, str]:
+    seen: dict[str, str] = {}
+    for name in headers:
+        if name.lower() in seen:
+            raise ValueError(f"has {seen[name.lower()]} and {name}, which are one header: their case is of no account")
+        seen[name.lower()] = name
+    return headers
 
 
 def _tag_name(text: str) -> str:
@@ -242,9 +263,15 @@ Mailbox = Annotated[str, AfterValidator(_mailbox)]
 BareAddress = Annotated[str, AfterValidator(_bare_address)]
 Arn = Annotated[str, AfterValidator(_arn)]
 Resource = Annotated[str, AfterValidator(_resource)]
-Headers = dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header_value)]]
+FixedHeaders = Annotated[
+    dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_fixed_header_value)]],
+    AfterValidator(_unlike_names),
+]
 Tags = dict[Annotated[str, AfterValidator(_tag_name)], Annotated[str, AfterValidator(_tag_value)]]
-RowHeaders = dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header_text)]]
+RowHeaders = Annotated[
+    dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header_text)]],
+    AfterValidator(_unlike_names),
+]
 RowTags = dict[Annotated[str, AfterValidator(_tag_name)], Annotated[str, AfterValidator(_tag_text)]]
 EndpointId = Annotated[str, AfterValidator(_endpoint_id)]
 TemplateName = Annotated[str, AfterValidator(_template_name)]

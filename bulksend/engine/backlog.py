@@ -102,10 +102,14 @@ class Backlog:
         """
         if self._parked and self._parked[0][0] <= now:
             return self._parked[0][1]
-        if not self._unopened or self._open_bytes() > MAX_OPEN_BYTES:
+        if not self._unopened:
             return None
-        ready = sum(c.untried for c in self._open.values())
-        return self._unopened[0] if ready < enough_entries else None
+        ready = 0
+        for c in self._open.values():
+            ready += c.untried
+            if ready >= enough_entries:
+                return None
+        return self._unopened[0] if self._open_bytes() <= MAX_OPEN_BYTES else None
 
     def alone(self, opened: OpenChunk, index: int) -> None:
         """Send an entry in a request of its own: what made it doubtful must not touch its neighbours."""
@@ -164,18 +168,29 @@ class Backlog:
         A probe is one entry.
         """
         entries = 1 if probe else MAX_BATCH_RECIPIENTS
-        for kind in (BatchKind.SPLIT, BatchKind.RETRY, BatchKind.FIRST):
-            for c in self._open.values():
-                taken = _take(c, kind, max_recipients, entries, now)
-                if taken is None:
-                    continue
-                indices, recipients, origin = taken
-                if kind is not BatchKind.SPLIT:
-                    self._batches += 1
-                    origin = self._batches
-                c.in_flight += 1
-                return Batch(self.campaign_id, c.chunk, indices, recipients, BatchKind.PROBE if probe else kind, origin)
+        chunks = self._open.values()
+        for c in chunks:
+            if c.splits:
+                indices, recipients, origin = _take_split(c, max_recipients, entries)
+                return self._taken(c, indices, recipients, BatchKind.PROBE if probe else BatchKind.SPLIT, origin)
+        for c in chunks:
+            if c.due and c.due[0][0] <= now:
+                indices, recipients = _take_due(c, max_recipients, entries, now)
+                return self._taken(c, indices, recipients, BatchKind.PROBE if probe else BatchKind.RETRY)
+        for c in chunks:
+            if c.fresh:
+                indices, recipients = _take_untried(c, max_recipients, entries)
+                return self._taken(c, indices, recipients, BatchKind.PROBE if probe else BatchKind.FIRST)
         return None
+
+    def _taken(
+        self, c: OpenChunk, indices: Sequence[int], recipients: int, kind: BatchKind, origin: int | None = None
+    ) -> Batch:
+        if origin is None:
+            self._batches += 1
+            origin = self._batches
+        c.in_flight += 1
+        return Batch(self.campaign_id, c.chunk, indices, recipients, kind, origin)
 
     def put_back(self, batch: Batch) -> None:
         """A batch that was taken but never intended."""
@@ -199,22 +214,8 @@ class Backlog:
         return sum(c.chunk.size_bytes for c in self._open.values())
 
 
-def _take(
-    c: OpenChunk, kind: BatchKind, max_recipients: int, max_entries: int, now: float
-) -> tuple[Sequence[int], int, int] | None:
-    """(indices, recipients, origin) of the next batch of this kind, or None."""
-    match kind:
-        case BatchKind.SPLIT:
-            return _take_split(c, max_recipients, max_entries)
-        case BatchKind.FIRST:
-            return _take_untried(c, max_recipients, max_entries)
-        case BatchKind.RETRY | BatchKind.PROBE:
-            return _take_due(c, max_recipients, max_entries, now)
-
-
-def _take_split(c: OpenChunk, max_recipients: int, max_entries: int) -> tuple[Sequence[int], int, int] | None:
-    if not c.splits:
-        return None
+def _take_split(c: OpenChunk, max_recipients: int, max_entries: int) -> tuple[Sequence[int], int, int]:
+    """(indices, recipients, origin)."""
     indices, origin = c.splits.popleft()
     count, recipients = _fit(c.chunk, indices, max_recipients, max_entries)
     if count < len(indices):
@@ -222,29 +223,25 @@ def _take_split(c: OpenChunk, max_recipients: int, max_entries: int) -> tuple[Se
     return indices[:count], recipients, origin
 
 
-def _take_untried(c: OpenChunk, max_recipients: int, max_entries: int) -> tuple[Sequence[int], int, int] | None:
-    if not c.fresh:
-        return None
+def _take_untried(c: OpenChunk, max_recipients: int, max_entries: int) -> tuple[Sequence[int], int]:
     indices = c.fresh[0]
     count, recipients = _fit(c.chunk, indices, max_recipients, max_entries)
     if count < len(indices):
         c.fresh[0] = indices[count:]
     else:
         c.fresh.popleft()
-    return indices[:count], recipients, 0
+    return indices[:count], recipients
 
 
-def _take_due(c: OpenChunk, max_recipients: int, max_entries: int, now: float) -> tuple[Sequence[int], int, int] | None:
+def _take_due(c: OpenChunk, max_recipients: int, max_entries: int, now: float) -> tuple[Sequence[int], int]:
     due: list[int] = []
     while c.due and c.due[0][0] <= now and len(due) < max_entries:
         due.append(heapq.heappop(c.due)[1])
-    if not due:
-        return None
     due.sort()
     count, recipients = _fit(c.chunk, due, max_recipients, max_entries)
     for i in due[count:]:
         heapq.heappush(c.due, (now, i))
-    return due[:count], recipients, 0
+    return due[:count], recipients
 
 
 def _fit(chunk: Chunk, indices: Sequence[int], max_recipients: int, max_entries: int) -> tuple[int, int]:

@@ -12,6 +12,8 @@ from bulksend.model import Answer, EntryOutcome, Halt, Refused, Verdict
 __all__ = ["Heed"]
 
 MAX_SKEWED_ANSWERS = 3
+MAX_RENEWALS = 3
+"""Credentials read anew with no acceptance in between: a source may hand out others each time, none of them good."""
 
 
 class Heed:
@@ -22,12 +24,14 @@ class Heed:
         self._pacer = pacer
         self._accepted_generation = -1
         self._renewed_generation = -1
+        self._renewals = 0
         self._skewed_answers = 0
         self._clock_set_s = float("-inf")
 
     def accepted(self) -> None:
         """SES accepted something: clock and credentials are good."""
         self._skewed_answers = 0
+        self._renewals = 0
         self._accepted_generation = self._renewed_generation
 
     async def answer(
@@ -64,7 +68,10 @@ class Heed:
 
     async def _credentials(self, refused: Refused) -> Halt | None:
         """One refresh per generation: refused again without any acceptance in between, they are no good."""
-        if refused.generation == self._renewed_generation and self._accepted_generation < refused.generation:
+        again = refused.generation == self._renewed_generation and self._accepted_generation < refused.generation
+        if again or self._renewals >= MAX_RENEWALS:
             return credentials_halt(refused.code, refused.text)
-        self._renewed_generation = await self._transport.renew_credentials(refused.generation)
+        generation = await self._transport.renew_credentials(refused.generation)
+        self._renewals += generation != self._renewed_generation
+        self._renewed_generation = generation
         return None

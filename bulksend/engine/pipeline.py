@@ -68,6 +68,18 @@ SETTLE_TRIES = 6
 SETTLE_AGAIN_S = 1.0
 
 
+class _Flight:
+    """One batch between its pacer's ticket and what became of it."""
+
+    __slots__ = ("awaits_answer", "pacer_wait_s", "task", "ticket")
+
+    def __init__(self, ticket: int, pacer_wait_s: float) -> None:
+        self.ticket = ticket
+        self.pacer_wait_s = pacer_wait_s
+        self.awaits_answer = False
+        self.task: asyncio.Task[None] | None = None
+
+
 class Engine:
     """Sends what is left of one campaign.
 
@@ -103,9 +115,7 @@ class Engine:
         self._circuit = Circuit(uniform)
         self._streak = RefusalStreak()
         self._flight_size = FlightSize(max_in_flight)
-        self._flights: set[asyncio.Task[None]] = set()
-        self._sending: set[asyncio.Task[None]] = set()
-        """Those of the flights that await their answer, and may be told not to."""
+        self._flights: set[_Flight] = set()
         self._landed = asyncio.Event()
         self._conductor: asyncio.Task[None] | None = None
         self._end: CampaignState | None = None
@@ -150,7 +160,8 @@ class Engine:
         except Exception as error:  # noqa: BLE001  raised again below, once the answers in flight are recorded
             self._failure = self._failure or error
         while self._flights:
-            await asyncio.wait(self._flights)
+            self._landed.clear()
+            await self._landed.wait()
         if self._failure is not None:
             await self._leave_halted(self._failure)
             raise self._failure
@@ -168,8 +179,9 @@ class Engine:
     def abandon(self) -> None:
         """Do not wait for the answers either: what is in flight becomes in doubt at once."""
         self.drain()
-        for sending in self._sending:
-            sending.cancel()
+        for flight in self._flights:
+            if flight.awaits_answer and flight.task is not None:
+                flight.task.cancel()
 
     async def _watch(self) -> None:
         """Somebody else may pause or cancel the campaign while nothing is being intended."""
@@ -227,9 +239,9 @@ class Engine:
             self._pacer.give_back(batch.recipients, ticket)
             self._backlog.put_back(batch)
             return
-        flight = asyncio.create_task(self._fly(batch, ticket, loop.time() - asked_s))
+        flight = _Flight(ticket, loop.time() - asked_s)
         self._flights.add(flight)
-        flight.add_done_callback(self._land_flight)
+        flight.task = loop.create_task(self._fly(flight, batch))
 
     async def _wait(self, at_most_s: float | None) -> None:
         """Until an answer has landed, or so long."""
@@ -268,14 +280,26 @@ class Engine:
         for number, due in self._backlog.due_doubts(now):
             wanted = [Settlement(a, i, SettlementVerdict.RESEND, "the campaign's policy", now) for i, a in due]
             opened = self._backlog[number]
-            for settlement in await self._journal.decide(self._campaign_id, number, wanted):
+            taken = await self._journal.decide(self._campaign_id, number, wanted)
+            for settlement in taken:
                 if opened.ledger.settle(settlement):
                     self._backlog.alone(opened, settlement.index)
-            self._tell(EntriesReturned(Verdict.IN_DOUBT, len(due)))
+            self._tell(EntriesReturned(Verdict.IN_DOUBT, len(taken)))
 
     # A flight ---------------------------------------------------------------------------------------------------------
 
-    async def _fly(self, batch: Batch, ticket: int, pacer_wait_s: float) -> None:
+    async def _fly(self, flight: _Flight, batch: Batch) -> None:
+        try:
+            await self._send(flight, batch)
+        except Exception as error:  # noqa: BLE001  `run` raises it, once the other answers are recorded
+            self._failure = self._failure or error
+            self._finish(CampaignState.HALTED)
+        finally:
+            self._flights.discard(flight)
+            self._landed.set()
+
+    async def _send(self, flight: _Flight, batch: Batch) -> None:
+        """From the intent to what is made of the answer."""
         loop = asyncio.get_running_loop()
         opened = self._backlog[batch.chunk.number]
         asked_s = loop.time()
@@ -285,38 +309,38 @@ class Engine:
             intent = await self._journal.intend(batch)
         except BulksendError:
             opened.ledger.unintend(batch.indices)
-            self._pacer.give_back(batch.recipients, ticket)
+            self._pacer.give_back(batch.recipients, flight.ticket)
             raise
         if intent is None:
-            await self._nothing_may_go(batch, ticket)
+            await self._nothing_may_go(batch, flight.ticket)
             return
         if len(intent.batch.indices) < len(batch.indices):
             for i in set(batch.indices).difference(intent.batch.indices):
                 opened.ledger.states[i] = EntryState.ACCEPTED
-            self._pacer.give_back(batch.recipients - intent.batch.recipients, ticket)
+            self._pacer.give_back(batch.recipients - intent.batch.recipients, flight.ticket)
             batch = intent.batch
         sent_s = loop.time()
-        self._tell(BatchSent(batch.kind, len(batch.indices), batch.recipients, pacer_wait_s, sent_s - asked_s))
+        self._tell(BatchSent(batch.kind, len(batch.indices), batch.recipients, flight.pacer_wait_s, sent_s - asked_s))
         if self._end is None:
-            answer = await self._send(batch)
+            answer = await self._answer(flight, batch)
         else:
             answer = NotSent("sending was stopped before the request left")
         answered_s = loop.time()
         self._flight_size.note(answered_s - asked_s)
-        await self._land(intent, answer, ticket, sent_s, answered_s)
+        await self._land(intent, answer, flight.ticket, sent_s, answered_s)
 
-    async def _send(self, batch: Batch) -> Answer:
-        flight = asyncio.current_task()
-        assert flight is not None
-        self._sending.add(flight)
+    async def _answer(self, flight: _Flight, batch: Batch) -> Answer:
+        """The only part of a flight that may be interrupted."""
+        assert flight.task is not None
+        flight.awaits_answer = True
         try:
             return await self._transport.send(batch.payload())
         except asyncio.CancelledError:
             return Doubtful("interrupted while the answer was awaited")
         finally:
-            self._sending.discard(flight)
-            while flight.cancelling():
-                flight.uncancel()
+            flight.awaits_answer = False
+            while flight.task.cancelling():
+                flight.task.uncancel()
 
     async def _nothing_may_go(self, batch: Batch, ticket: int) -> None:
         self._pacer.give_back(batch.recipients, ticket)
@@ -448,17 +472,6 @@ class Engine:
         self._tell(EntriesReturned(Verdict.DEAD, returned))
 
     # Ends -------------------------------------------------------------------------------------------------------------
-
-    def _land_flight(self, flight: asyncio.Task[None]) -> None:
-        self._flights.discard(flight)
-        self._landed.set()
-        if flight.cancelled():
-            return
-        error = flight.exception()
-        if error is not None:
-            if self._failure is None:
-                self._failure = error
-            self._finish(CampaignState.HALTED)
 
     def _stop(self, halt: Halt) -> None:
         if self.halt is None:

@@ -78,10 +78,8 @@ class Transport(Protocol):
 class Pacer(Protocol):
     """The gate that spends the quota, counted in recipients."""
 
-    @property
-    def rate_per_s(self) -> float:
-        """The present pace."""
-        ...
+    rate_per_s: float
+    """The present pace."""
 
     @property
     def batch_recipients(self) -> int:

@@ -7,6 +7,7 @@ SQLite's WAL needs shared memory, and its locks a file system that keeps them: a
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from bulksend.errors import JournalError
@@ -15,34 +16,14 @@ __all__ = ["refuse_network"]
 
 NETWORK = frozenset(
     {
-        *(
-            "nfs",
-            "nfs4",
-            "cifs",
-            "smb3",
-            "smbfs",
-            "ncpfs",
-            "afs",
-            "9p",
-            "ceph",
-            "lustre",
-            "beegfs",
-            "gpfs",
-            "ocfs2",
-            "gfs2",
-        ),
-        *(
-            "glusterfs",
-            "fuse.glusterfs",
-            "fuse.sshfs",
-            "fuse.s3fs",
-            "fuse.rclone",
-            "fuse.gcsfuse",
-            "fuse.ceph",
-            "davfs",
-        ),
+        *("9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs"),
+        *("nfs", "nfs4", "ocfs2", "orangefs", "smb3", "smbfs"),
+        *("fuse.blobfuse", "fuse.blobfuse2", "fuse.ceph", "fuse.ceph-fuse", "fuse.davfs", "fuse.davfs2"),
+        *("fuse.gcsfuse", "fuse.glusterfs", "fuse.goofys", "fuse.juicefs", "fuse.moosefs", "fuse.mount-s3"),
+        *("fuse.mountpoint-s3", "fuse.rclone", "fuse.s3fs", "fuse.seaweedfs", "fuse.smbnetfs", "fuse.sshfs"),
     }
 )
+_ESCAPED = re.compile(r"\\(040|011|012|134)")
 MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -52,17 +33,21 @@ def refuse_network(folder: Path, mounts: Path = MOUNTS) -> None:
     Where mounts cannot be read, nothing is refused.
     """
     try:
-        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
+        lines = mounts.read_text("utf-8", "surrogateescape").split("\n")
     except OSError:
         return
     real = os.path.realpath(folder)
     best, kind = "", ""
     for line in lines:
         left, _, right = line.partition(" - ")
-        point = left.split(" ")[4].encode().decode("unicode_escape", "replace") if len(left.split(" ")) > 4 else ""  # noqa: PLR2004
+        fields = left.split(" ")
+        # The kernel escapes these four alone (proc(5)); all else is the bytes of the name.
+        point = _ESCAPED.sub(lambda found: chr(int(found[1], 8)), fields[4]) if len(fields) > 4 else ""  # noqa: PLR2004
         inside = real == point or real.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
-            best, kind = point, right.split(" ")[0]
+            kind, _, more = right.partition(" ")
+            # A file system in user space is told by its subtype, or else by its source.
+            best, kind = point, f"fuse.{more.split(' ')[0].partition(':')[0]}" if kind == "fuse" else kind
     if kind in NETWORK:
         raise JournalError(
             f"{folder} is on a network file system ({kind}), where SQLite's journal is not safe",

@@ -11,6 +11,7 @@ from bulksend.journal.reading import ledger_of
 from bulksend.model import Campaign, CampaignState, EntryState, Verdict
 
 __all__ = [
+    "blank_all_texts",
     "blank_texts",
     "drop_pending",
     "forgotten_places",
@@ -19,6 +20,7 @@ __all__ = [
     "mark_pruned",
     "pruned_at",
     "replace_snapshot",
+    "snapshots_in_use",
 ]
 
 HOLDER = "forget"
@@ -68,6 +70,12 @@ def pruned_at(db: sqlite3.Connection, campaign_id: str) -> float | None:
     return None if row is None else float(row[0])
 
 
+def snapshots_in_use(db: sqlite3.Connection) -> set[str]:
+    """File names of the snapshots of all campaigns that were not pruned."""
+    rows = db.execute("SELECT snapshot FROM campaign WHERE id NOT IN (SELECT campaign_id FROM pruned)")
+    return {str(name) for (name,) in rows}
+
+
 def drop_pending(
     db: sqlite3.Connection, campaign: Campaign, places: Mapping[int, Sequence[int]], living: str, at: float
 ) -> int:
@@ -111,4 +119,24 @@ def blank_texts(db: sqlite3.Connection, address: str) -> None:
         "UPDATE campaign SET halt = json_set(halt, '$.reason', 'SES refused a recipient that is removed since') "
         "WHERE instr(lower(halt), ?)",
         (address,),
+    )
+
+
+def blank_all_texts(db: sqlite3.Connection, campaign_id: str) -> None:
+    """Blank SES's texts, people's and the halt's of a campaign, whomever they name; what is freed is zeroed."""
+    db.execute("PRAGMA secure_delete = ON")
+    db.execute(
+        "UPDATE outcome SET exceptions = (SELECT json_group_array(json_set(e.value, '$[3]', '')) "
+        "FROM json_each(outcome.exceptions) AS e) WHERE exceptions IS NOT NULL "
+        "AND attempt_id IN (SELECT id FROM attempt WHERE campaign_id = ?)",
+        (campaign_id,),
+    )
+    db.execute(
+        "UPDATE settlement SET evidence = '' WHERE attempt_id IN (SELECT id FROM attempt WHERE campaign_id = ?)",
+        (campaign_id,),
+    )
+    db.execute(
+        "UPDATE campaign SET halt = json_set(halt, '$.reason', 'its text was removed by bulksend prune') "
+        "WHERE id = ? AND halt IS NOT NULL",
+        (campaign_id,),
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bulksend.errors import CampaignBusyError
+from bulksend.errors import CampaignBusyError, JournalError
 
-__all__ = ["StoreLock", "living_holder"]
+__all__ = ["StoreLock", "living_holder", "living_process"]
 
 PATIENCE_S = 1.0
 """Somebody who only looks holds a shared lock for an instant; a sender holds its own for long."""
@@ -20,10 +20,11 @@ PATIENCE_S = 1.0
 class StoreLock:
     """Held by the process that sends.
 
-    The file's text is the holder's id, so that others can tell its attempts from dead ones.
+    The file's text is the holder's id, so that others can tell its attempts from dead ones, and its process's.
 
     Raises:
         CampaignBusyError: at entry, when another process holds it.
+        JournalError: at entry, when the file cannot be used.
     """
 
     def __init__(self, path: Path, holder: str) -> None:
@@ -32,7 +33,10 @@ class StoreLock:
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise JournalError(f"{self._path} cannot be opened: {error.strerror}") from error
         deadline_s = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -45,7 +49,7 @@ class StoreLock:
                 raise CampaignBusyError(f"it holds the store in {self._path.parent}") from None
             break
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, self._holder.encode(), 0)
+        os.pwrite(descriptor, f"{self._holder} {os.getpid()}".encode(), 0)
         self._descriptor = descriptor
         return self
 
@@ -58,14 +62,26 @@ class StoreLock:
 
 
 def living_holder(path: Path) -> str | None:
-    """The id of the process that holds the store's lock now, or None.
+    """The id of the holder of the store's lock now, or None. Raises JournalError."""
+    text = _text_of_living(path)
+    return None if text is None else text.partition(" ")[0]
 
-    A shared lock is tried for an instant: it can only be had when nobody holds the exclusive one.
-    """
+
+def living_process(path: Path) -> int | None:
+    """The process id of the holder of the store's lock now; None without one, or if it is not known."""
+    text = _text_of_living(path) or ""
+    number = text.partition(" ")[2]
+    return int(number) if number.isdecimal() else None
+
+
+def _text_of_living(path: Path) -> str | None:
+    # A shared lock is tried for an instant: it can only be had when nobody holds the exclusive one.
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise JournalError(f"{path} cannot be opened: {error.strerror}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

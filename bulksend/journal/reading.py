@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from bulksend.journal.rows import attempts_of_chunk, message_ids_of_chunk
 from bulksend.ledger import Ledger, replay
 from bulksend.model import Campaign, CampaignState, EntryReport, EntryState, SkipReason, Tally
 
-__all__ = ["ledger_of", "recipients_by_minute", "reports_of", "tally_of"]
+__all__ = ["Sender", "last_sent", "ledger_of", "recipients_by_minute", "reports_of", "tally_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who holds the store: its process id, and the name of the campaign that it sends; None where that is not known."""
+
+    pid: int | None
+    campaign: str | None
 
 
 def tally_of(db: sqlite3.Connection, campaign: Campaign, living: str | None) -> Tally:
@@ -56,6 +65,14 @@ def recipients_by_minute(db: sqlite3.Connection, account: str, region: str, sinc
             (since, account, region),
         )
     ]
+
+
+def last_sent(db: sqlite3.Connection, holder: str) -> str | None:
+    """The name of the campaign whose entries a holder has tried last; None before its first attempt."""
+    row = db.execute(
+        "SELECT a.holder, c.name FROM attempt a JOIN campaign c ON c.id = a.campaign_id ORDER BY a.id DESC LIMIT 1"
+    ).fetchone()
+    return str(row[1]) if row is not None and row[0] == holder else None
 
 
 def ledger_of(db: sqlite3.Connection, campaign_id: str, number: int, living: str | None) -> Ledger:

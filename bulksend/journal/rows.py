@@ -17,6 +17,7 @@ from bulksend.model import (
     EntryOutcome,
     Halt,
     HaltScope,
+    Intent,
     Policy,
     Settlement,
     SettlementVerdict,
@@ -25,11 +26,13 @@ from bulksend.model import (
 )
 
 __all__ = [
+    "ATTEMPT_COLUMNS",
+    "OUTCOME_COLUMNS",
+    "attempt_to_row",
     "attempts_of_chunk",
     "campaign_from_row",
     "campaign_to_row",
     "halt_to_text",
-    "indices_columns",
     "message_ids_of_chunk",
     "outcome_columns",
     "policy_to_text",
@@ -39,6 +42,9 @@ CAMPAIGN_COLUMNS = (
     "id, name, state, created_at, account, region, endpoint_url, prefix, suffix, frozen, list_digest, snapshot, "
     "snapshot_bytes, snapshot_sha256, rows, entries, recipients, skipped, policy, halt"
 )
+
+ATTEMPT_COLUMNS = "id, campaign_id, chunk, first, count, indices, recipients, holder, at"
+OUTCOME_COLUMNS = "attempt_id, at, spent, message_ids, exceptions"
 
 
 def campaign_to_row(c: Campaign) -> tuple[object, ...]:
@@ -96,12 +102,24 @@ def _halt_from_text(text: object) -> Halt | None:
     return Halt(value["reason"], value["remedy"], HaltScope(value["scope"]))
 
 
-def indices_columns(batch: Batch) -> tuple[int, int, str | None]:
-    """first, count, indices: the places of a batch, the last only where they are not neighbours."""
+def attempt_to_row(intent: Intent, holder: str) -> tuple[object, ...]:
+    """In the order of ATTEMPT_COLUMNS: neighbours in the chunk are first and count, other places are listed."""
+    batch = intent.batch
     indices = batch.indices
     first, count = indices[0], len(indices)
     neighbours = indices[-1] - first + 1 == count
-    return first, count, None if neighbours else _json(list(indices))
+    listed = None if neighbours else _json(list(indices))
+    return (
+        intent.attempt_id,
+        batch.campaign_id,
+        batch.chunk.number,
+        first,
+        count,
+        listed,
+        batch.recipients,
+        holder,
+        intent.at,
+    )
 
 
 def outcome_columns(batch: Batch, outcomes: Sequence[EntryOutcome] | AllAccepted) -> tuple[int, str, str | None]:

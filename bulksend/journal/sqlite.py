@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -16,6 +16,7 @@ from bulksend.errors import CampaignBusyError, CampaignUnknownError, JournalErro
 from bulksend.journal.deciding import PENDING_AGAIN, reopen, settle_once, stands
 from bulksend.journal.filesystem import refuse_network
 from bulksend.journal.forgetting import (
+    blank_all_texts,
     blank_texts,
     drop_pending,
     forgotten_places,
@@ -23,19 +24,22 @@ from bulksend.journal.forgetting import (
     mark_pruned,
     pruned_at,
     replace_snapshot,
+    snapshots_in_use,
 )
-from bulksend.journal.lock import StoreLock, living_holder
-from bulksend.journal.reading import ledger_of, recipients_by_minute, reports_of, tally_of
+from bulksend.journal.lock import StoreLock, living_holder, living_process
+from bulksend.journal.reading import Sender, last_sent, ledger_of, recipients_by_minute, reports_of, tally_of
 from bulksend.journal.rows import (
+    ATTEMPT_COLUMNS,
     CAMPAIGN_COLUMNS,
+    OUTCOME_COLUMNS,
+    attempt_to_row,
     campaign_from_row,
     campaign_to_row,
     halt_to_text,
-    indices_columns,
     outcome_columns,
     policy_to_text,
 )
-from bulksend.journal.writer import GroupWriter
+from bulksend.journal.writer import GroupWriter, Insertion
 from bulksend.ledger import Ledger
 from bulksend.model import (
     AllAccepted,
@@ -61,6 +65,10 @@ SCHEMAS = ("schema.sql", "schema_2.sql")
 """One after the other: a journal of an earlier version lacks the last ones only."""
 SCHEMA_VERSION = len(SCHEMAS)
 BUSY_TIMEOUT_S = 10.0
+SNAPSHOTS = "snapshots"
+"""The folder beside the journal that has the lists."""
+ATTEMPTS = Insertion(f"INSERT INTO attempt ({ATTEMPT_COLUMNS})", columns=9)
+OUTCOMES = Insertion(f"INSERT OR IGNORE INTO outcome ({OUTCOME_COLUMNS})", columns=5)
 
 
 class SqliteJournal:
@@ -80,6 +88,7 @@ class SqliteJournal:
         self._writer: GroupWriter | None = None
         self._data_version = -1
         self._looked_in = 0
+        self._last_attempt = 0
         self._settlements_seen = 0
         self._interventions: dict[tuple[str, int], set[int]] = {}
         self._stopped: set[str] = set()
@@ -166,18 +175,13 @@ class SqliteJournal:
         return decided
 
     def prune(self, campaign: Campaign) -> None:
-        """Its list is about to be removed: blank SES's error texts, which may name recipients.
+        """Its list is about to be removed: blank every text that may name recipients, SES's and people's.
 
-        Statuses, message ids and numbers stay.
+        Statuses, message ids and numbers stay. Only inside `sending()`; `clear_free_space` is the last step.
         """
         with self._deciding() as db:
             mark_pruned(db, campaign.id, self.now())
-            db.execute(
-                "UPDATE outcome SET exceptions = (SELECT json_group_array(json_set(e.value, '$[3]', '')) "
-                "FROM json_each(outcome.exceptions) AS e) WHERE exceptions IS NOT NULL "
-                "AND attempt_id IN (SELECT id FROM attempt WHERE campaign_id = ?)",
-                (campaign.id,),
-            )
+            blank_all_texts(db, campaign.id)
 
     def pruned_at(self, campaign: Campaign) -> float | None:
         """When its list was removed, in epoch seconds; None while it is there."""
@@ -189,9 +193,18 @@ class SqliteJournal:
         with self._reading() as db:
             return forgotten_places(db, campaign.id)
 
-    def someone_sends(self) -> bool:
-        """Whether a living process holds the store."""
-        return living_holder(self._lock_path) is not None
+    def snapshots_in_use(self) -> set[str]:
+        """File names of the snapshots that campaigns have; not of those that were pruned."""
+        with self._reading() as db:
+            return snapshots_in_use(db)
+
+    def sender(self) -> Sender | None:
+        """The living process that holds the store, and which campaign it sends, as far as that is known; or None."""
+        holder, pid = living_holder(self._lock_path), living_process(self._lock_path)
+        if holder is None:
+            return None
+        with self._reading() as db:
+            return Sender(pid, last_sent(db, holder))
 
     def forget_entries(
         self, campaign: Campaign, places: Mapping[int, Sequence[int]], *, snapshot: str, size_bytes: int, sha256: str
@@ -208,12 +221,19 @@ class SqliteJournal:
             return drop_pending(db, campaign, places, self._holder, self.now())
 
     def forget_address(self, address: str) -> None:
-        """Blank every text that has this address (lower case) in it, and leave no trace of it in the file's free space.
+        """Blank every text that has this address (lower case) in it.
 
-        Only inside `sending()`.
+        Only inside `sending()`; `clear_free_space` is the last step.
         """
         with self._deciding() as db:
             blank_texts(db, address)
+
+    def clear_free_space(self) -> None:
+        """Leave no trace of what was removed, in the file or beside it. Only inside `sending()`.
+
+        Raises:
+            JournalError: somebody reads it all the time, or there is no room on the disk.
+        """
         try:
             with closing(self._connect()) as db:
                 db.execute("VACUUM")
@@ -223,7 +243,7 @@ class SqliteJournal:
         if busy:
             raise JournalError(
                 f"{self.path} is being read, so that its free space cannot be cleared",
-                hint="End what reads it, then run bulksend forget again.",
+                hint="End what reads it, then run the same command again.",
             )
 
     def ask_for(self, campaign: Campaign, state: CampaignState) -> CampaignState:
@@ -253,9 +273,14 @@ class SqliteJournal:
             CampaignBusyError: another process holds it.
         """
         self._holder = os.urandom(8).hex()
-        with StoreLock(self._lock_path, self._holder):
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(StoreLock(self._lock_path, self._holder))
+            except CampaignBusyError as error:
+                raise self._busy(error) from None
             with self._deciding() as db:
                 db.execute("INSERT OR REPLACE INTO holder (one, name) VALUES (1, ?)", (self._holder,))
+                (self._last_attempt,) = db.execute("SELECT coalesce(max(id), 0) FROM attempt").fetchone()
             self._data_version = -1
             self._looked_in = 0
             self._writer = GroupWriter(self._connect)
@@ -306,42 +331,21 @@ class SqliteJournal:
             JournalError: it could not be made durable; nothing may be sent.
         """
 
-        def work(db: sqlite3.Connection) -> Intent | None:
+        def row(db: sqlite3.Connection) -> tuple[tuple[object, ...] | None, Intent | None]:
             self._look_around(db)
-            if batch.campaign_id in self._stopped:
-                return None
-            narrowed = self._without_settled(batch)
+            narrowed = None if batch.campaign_id in self._stopped else self._without_settled(batch)
             if narrowed is None:
-                return None
-            at = self.now()
-            attempt_id = db.execute(
-                "INSERT INTO attempt (campaign_id, chunk, first, count, indices, recipients, holder, at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    batch.campaign_id,
-                    batch.chunk.number,
-                    *indices_columns(narrowed),
-                    narrowed.recipients,
-                    self._holder,
-                    at,
-                ),
-            ).lastrowid
-            assert attempt_id is not None
-            return Intent(attempt_id, narrowed, at)
+                return None, None
+            self._last_attempt += 1
+            intent = Intent(self._last_attempt, narrowed, self.now())
+            return attempt_to_row(intent, self._holder), intent
 
-        return await self._write(work, one_change=True)
+        return await self._insert(ATTEMPTS, row)
 
     async def settle(self, intent: Intent, outcomes: Sequence[EntryOutcome] | AllAccepted) -> None:
         """Record what SES said of each entry of an attempt. A second time is a no-op."""
-
-        def work(db: sqlite3.Connection) -> None:
-            db.execute(
-                "INSERT OR IGNORE INTO outcome (attempt_id, at, spent, message_ids, exceptions) VALUES (?, ?, ?, ?, ?)",
-                (intent.attempt_id, self.now(), *columns),
-            )
-
-        columns = outcome_columns(intent.batch, outcomes)
-        await self._write(work, one_change=True)
+        row = (intent.attempt_id, self.now(), *outcome_columns(intent.batch, outcomes))
+        await self._insert(OUTCOMES, lambda _: (row, None))
 
     async def decide(self, campaign_id: str, chunk: int, settlements: Sequence[Settlement]) -> list[Settlement]:
         """Record decisions that the campaign's own policy makes; returns those that nobody had decided before."""
@@ -386,9 +390,15 @@ class SqliteJournal:
     def _lock_path(self) -> Path:
         return self.path.with_name(self.path.name + ".lock")
 
-    def _write(self, work: Callable[[sqlite3.Connection], T], *, one_change: bool = False) -> Awaitable[T]:
+    def _write(self, work: Callable[[sqlite3.Connection], T]) -> Awaitable[T]:
         assert self._writer is not None, "sending() is not entered"
-        return self._writer.run(work, one_change=one_change)
+        return self._writer.run(work)
+
+    def _insert(
+        self, into: Insertion, row: Callable[[sqlite3.Connection], tuple[tuple[object, ...] | None, T]]
+    ) -> Awaitable[T]:
+        assert self._writer is not None, "sending() is not entered"
+        return self._writer.insert(into, row)
 
     def _look_around(self, db: sqlite3.Connection) -> None:
         """Take up what other processes have written: once a transaction, as nobody else writes during one."""
@@ -425,6 +435,20 @@ class SqliteJournal:
             return None
         return replace(batch, indices=indices, recipients=sum(batch.chunk.recipients[i] for i in indices))
 
+    def _busy(self, error: CampaignBusyError) -> CampaignBusyError:
+        """Who it is, as far as that is known."""
+        sender = self.sender()
+        if sender is None:
+            return error
+        who = "a process" if sender.pid is None else f"process {sender.pid}"
+        if sender.campaign is None:
+            return CampaignBusyError(f"{who} holds the store in {self.path.parent}")
+        return CampaignBusyError(
+            f"{who} is sending {sender.campaign!r} from the store in {self.path.parent}",
+            hint=f"Wait until it ends (bulksend status {sender.campaign} --watch shows how far it is), "
+            f"or end it: bulksend pause {sender.campaign}.",
+        )
+
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """One consistent view for the length of the block."""
@@ -450,9 +474,16 @@ class SqliteJournal:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             refuse_network(self.path.parent)
+            # Looked for first: another process that makes the journal now has no snapshots before that is done.
+            snapshots = self.path.with_name(SNAPSHOTS)
+            has_snapshots = any(snapshots.glob("*.parquet"))
+            if has_snapshots and not self.path.exists():
+                raise _lost(self.path, snapshots)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             with closing(self._connect()) as db:
                 (version,) = db.execute("PRAGMA user_version").fetchone()
+                if version == 0 and has_snapshots:
+                    raise _lost(self.path, snapshots)
                 if version > SCHEMA_VERSION:
                     raise JournalError(
                         f"{self.path} was made by a newer bulksend (format {version}, this one reads {SCHEMA_VERSION})",
@@ -470,3 +501,13 @@ class SqliteJournal:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
         return db
+
+
+def _lost(path: Path, snapshots: Path) -> JournalError:
+    """Whoever plans anew now would write to everybody a second time."""
+    return JournalError(
+        f"{path} is {'empty' if path.exists() else 'missing'}, and {snapshots} has lists of campaigns: "
+        "the journal is lost, and with it who has been written to",
+        hint="Restore it from a backup, with its -wal file if there is one. Only if nothing was ever sent from this "
+        f"store, or you know from elsewhere who has the mail: remove {snapshots} and start anew.",
+    )

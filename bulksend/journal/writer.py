@@ -12,23 +12,45 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from bulksend.errors import BulksendError, JournalError
 
-__all__ = ["GroupWriter"]
+__all__ = ["GroupWriter", "Insertion"]
 
 T = TypeVar("T")
 
 
-class _Operation(Generic[T]):
-    __slots__ = ("error", "future", "one_change", "result", "work")
+MAX_ROWS = 32
+"""Rows to one INSERT: each statement gives the interpreter's lock away and has to win it back."""
 
-    def __init__(self, work: Callable[[sqlite3.Connection], T], future: asyncio.Future[T], *, one_change: bool) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Insertion:
+    """An INSERT without its rows."""
+
+    statement: str
+    columns: int
+
+
+@cache
+def _statement(into: Insertion, rows: int) -> str:
+    row = "(" + ", ".join("?" * into.columns) + ")"
+    return f"{into.statement} VALUES {', '.join([row] * rows)}"
+
+
+class _Operation(Generic[T]):
+    __slots__ = ("error", "future", "into", "result", "work")
+
+    def __init__(
+        self, work: Callable[[sqlite3.Connection], Any], future: asyncio.Future[T], into: Insertion | None
+    ) -> None:
         self.work = work
         self.future = future
-        self.one_change = one_change
+        self.into = into
         self.result: T | None = None
         self.error: BaseException | None = None
 
@@ -60,17 +82,27 @@ class GroupWriter:
         """A number that is another in each transaction; for operations, in the writer's thread."""
         self._thread.start()
 
-    def run(self, work: Callable[[sqlite3.Connection], T], *, one_change: bool = False) -> asyncio.Future[T]:
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Do `work` in the next transaction; its result comes once that is durable.
-
-        `one_change` says that it makes one change at most, as its last step: then there is nothing to take back when
-        it raises, and it goes without a savepoint.
 
         Raises:
             JournalError: the transaction could not be committed.
         """
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put(_Operation(work, future, one_change=one_change))
+        return self._put(work, None)
+
+    def insert(
+        self, into: Insertion, row: Callable[[sqlite3.Connection], tuple[tuple[object, ...] | None, T]]
+    ) -> asyncio.Future[T]:
+        """Insert a row in the next transaction, together with the others that go into the same table.
+
+        `row` is called in the writer's thread and gives the row, or None for none, and the result. It changes
+        nothing itself. Raises as `run` does.
+        """
+        return self._put(row, into)
+
+    def _put(self, work: Callable[[sqlite3.Connection], Any], into: Insertion | None) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._queue.put(_Operation(work, future, into))
         return future
 
     def close(self) -> None:
@@ -106,8 +138,7 @@ class GroupWriter:
                 connection = self._connect()
             connection.execute("BEGIN IMMEDIATE")
             self.transaction += 1
-            for operation in group:
-                _work(connection, operation)
+            _work_all(connection, group)
             connection.execute("COMMIT")
         except (sqlite3.Error, OSError, BulksendError) as error:
             failure = error if isinstance(error, BulksendError) else JournalError(f"a transaction failed: {error}")
@@ -119,15 +150,34 @@ class GroupWriter:
         return connection
 
 
-def _work(connection: sqlite3.Connection, operation: _Operation[Any]) -> None:
-    if operation.one_change:
+def _work_all(connection: sqlite3.Connection, group: list[_Operation[Any]]) -> None:
+    rows: dict[Insertion, list[tuple[object, ...]]] = {}
+    for operation in group:
+        if operation.into is None:
+            _insert(connection, rows)
+            _work(connection, operation)
+            continue
         try:
-            operation.result = operation.work(connection)
+            row, operation.result = operation.work(connection)
         except (sqlite3.Error, OSError):
             raise
         except Exception as error:  # noqa: BLE001  it belongs to whoever asked, not to this thread
             operation.error = error
-        return
+        else:
+            if row is not None:
+                rows.setdefault(operation.into, []).append(row)
+    _insert(connection, rows)
+
+
+def _insert(connection: sqlite3.Connection, rows: dict[Insertion, list[tuple[object, ...]]]) -> None:
+    for into, waiting in rows.items():
+        for start in range(0, len(waiting), MAX_ROWS):
+            some = waiting[start : start + MAX_ROWS]
+            connection.execute(_statement(into, len(some)), [value for row in some for value in row])
+    rows.clear()
+
+
+def _work(connection: sqlite3.Connection, operation: _Operation[Any]) -> None:
     connection.execute("SAVEPOINT one")
     try:
         operation.result = operation.work(connection)

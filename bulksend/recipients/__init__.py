@@ -8,7 +8,10 @@ from __future__ import annotations
 import pyarrow as pa
 
 from bulksend.recipients.forget import FORGOTTEN_ADDRESS, Removed, forgettable, remove_address
+from bulksend.recipients.list_columns import ListColumns
+from bulksend.recipients.list_file import write_list_parquet
 from bulksend.recipients.mapping import Mapping
+from bulksend.recipients.one_address import one_address
 from bulksend.recipients.plan import Snapshot, take_snapshot
 from bulksend.recipients.results_file import write_results_parquet
 from bulksend.recipients.skipped import SkippedRow, skipped_rows
@@ -17,6 +20,7 @@ from bulksend.recipients.source import ListFormat, list_digest
 
 __all__ = [
     "FORGOTTEN_ADDRESS",
+    "ListColumns",
     "ListFormat",
     "Mapping",
     "Removed",
@@ -25,9 +29,11 @@ __all__ = [
     "SnapshotReader",
     "forgettable",
     "list_digest",
+    "one_address",
     "remove_address",
     "skipped_rows",
     "take_snapshot",
+    "write_list_parquet",
     "write_results_parquet",
 ]
 

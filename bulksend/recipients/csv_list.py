@@ -21,6 +21,7 @@ from bulksend.recipients.block import Block
 from bulksend.recipients.bytes_in import UNDECODABLE, Compression, ListBytes, valid_utf8
 from bulksend.recipients.columns import compute as pc
 from bulksend.recipients.columns import occurs
+from bulksend.recipients.quotes import QuoteFault, Quotes
 from bulksend.recipients.skipped import Fault, shorten
 from bulksend.recipients.source import PLAIN, open_input
 
@@ -68,6 +69,7 @@ class CsvList:
         found = found or open_input(source, form)
         if found.is_folder:
             raise ListError(f"{source} is not a file", hint="Name the CSV file itself.")
+        self._found = found
         (file,) = found.files
         if form.delimiter is not None and (
             len(form.delimiter) != 1 or not form.delimiter.isascii() or form.delimiter in '\r\n"\0'
@@ -95,8 +97,14 @@ class CsvList:
         self._bytes.close()
 
     def hash_rest(self) -> str:
-        """The SHA-256 of the file's bytes, in hex: those that were read, and those that were not."""
-        return self._bytes.hash_rest()
+        """The SHA-256 of the file's bytes, in hex: those that were read, and those that were not.
+
+        Raises:
+            ListError: the file has changed since it was found.
+        """
+        digest = self._bytes.hash_rest()
+        self._found.refuse_changes()
+        return digest
 
     def _read_header(self, *, as_is: bool) -> tuple[str, ...]:
         head, source = self._head, self._source
@@ -134,15 +142,17 @@ class CsvList:
         """The list, block by block: of each record the named columns, the address first. Can be read once.
 
         Raises:
-            ListError: a row is longer than BLOCK_BYTES, or a quote is never closed.
+            ListError: a row is longer than BLOCK_BYTES, or a quote is never closed, or text follows a closing one.
         """
         width = len(self.header)
         names = [f"c{place}" for place in range(width)]
         mapped = [names[self.header.index(column)] for column in columns]
         # A record that cannot be right ends the input. Where it does not come out again, a quote swallowed it.
         end_mark = secrets.token_hex(16) + self._delimiter * width
-        stream = _Utf8Stream(self._head, self._bytes, f"\n{end_mark}\n".encode())
-        numbers = _Numbers(width, self.header.index(columns[0]), end_mark, self._delimiter)
+        address_place = self.header.index(columns[0])
+        quotes = Quotes(self._delimiter, width, address_place)
+        stream = _Utf8Stream(self._head, self._bytes, quotes, f"\n{end_mark}\n".encode())
+        numbers = _Numbers(width, address_place, end_mark, self._delimiter)
         # The header is read as a record, under names of our own, so that its names may be anything. It is number 1.
         read_options = pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names)
         parse_options = pacsv.ParseOptions(
@@ -172,6 +182,8 @@ class CsvList:
             self._fail_at_row(numbers.last + 1, error)
         if expected:
             self._fail_at_header()
+        if quotes.fault is not None:
+            self._fail_at_fault(numbers.last, quotes.fault)
         if not numbers.ended:
             self._fail_at_quote(numbers.last)
         yield Block(pa.array([], pa.int64()), {column: pa.array([], pa.string()) for column in columns}, numbers.rest())
@@ -187,6 +199,9 @@ class CsvList:
             f"{self._source}: row {row} has over {BLOCK_BYTES:,} bytes, or a quote in it is never closed ({error})",
             hint=f"Look for a double quote that stands alone in row {row}, close it or double it, and plan again.",
         ) from error
+
+    def _fail_at_fault(self, row: int, fault: QuoteFault) -> NoReturn:
+        raise ListError(f"{self._source}: row {row} {fault.problem}", hint=f"{fault.hint}, and plan again.")
 
     def _fail_at_quote(self, row: int) -> NoReturn:
         raise ListError(
@@ -238,12 +253,15 @@ def _sniffed(head: bytes) -> str:
 class _Utf8Stream(io.RawIOBase):
     """The list as pyarrow reads it: made valid UTF-8, and followed by an end mark.
 
+    It ends with a field whose quotes are at fault: its row is the last one then.
+
     Bytes that are no UTF-8 would stop the parser for good at a record with the wrong number of fields. They become
     UNDECODABLE, by which the records at fault are found later.
     """
 
-    def __init__(self, head: bytes, rest: ListBytes, end_mark: bytes) -> None:
+    def __init__(self, head: bytes, rest: ListBytes, quotes: Quotes, end_mark: bytes) -> None:
         self._head = head
+        self._quotes = quotes
         self._rest = rest
         self._end_mark = end_mark
         self._tail = b""
@@ -263,6 +281,8 @@ class _Utf8Stream(io.RawIOBase):
         self._ended = len(raw) < size
         data, self._tail, repaired = valid_utf8(self._tail + raw, final=self._ended)
         self.repaired = self.repaired or repaired
+        data = self._quotes.sound_part(data, final=self._ended)
+        self._ended = self._ended or self._quotes.fault is not None
         return data + self._end_mark if self._ended else data
 
     def readable(self) -> bool:

@@ -18,7 +18,7 @@ from bulksend.recipients.mapping import RESERVED_TAGS
 from bulksend.recipients.parquet import ParquetFile
 from bulksend.recipients.scratch import scratch_folder, sync_folder
 from bulksend.recipients.skipped import SKIPPED_SCHEMA, path_of_skipped
-from bulksend.recipients.snapshot import SNAPSHOT_SCHEMA, SnapshotReader
+from bulksend.recipients.snapshot import SnapshotReader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +29,7 @@ FORGOTTEN_ADDRESS = "forgotten"
 """Stands in the place of a removed address; it is none itself."""
 
 _DESTINATION = {"ToAddresses": ["forgotten@invalid"]}
+_OF_EVERY_SNAPSHOT = ("row", "address", "recipients", "entry")
 _COPIES = ("CcAddresses", "BccAddresses")
 _IN_AN_ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]"
 
@@ -85,7 +86,7 @@ def remove_address(path: Path, key: str, typed: str, *, size_bytes: int, sha256:
             scratch_folder(folder, name) as scratch,
             SnapshotReader(path, size_bytes=size_bytes, sha256=sha256) as reader,
         ):
-            new = ParquetFile(scratch / "snapshot.parquet", SNAPSHOT_SCHEMA)
+            new = ParquetFile(scratch / "snapshot.parquet", reader.schema)
             for number in range(len(reader)):
                 new.write(person.removed_from(reader.table(number), number, removed))
             new.close()
@@ -121,6 +122,10 @@ class _Person:
         keys = addresses.comparison_keys(single(table["address"]))
         lowered = pc.ascii_lower(single(table["entry"]).cast(pa.string()))
         touched = pc.or_(pc.equal(keys, self._key), pc.match_substring(lowered, self._key))
+        kept = [name for name in table.column_names if name not in _OF_EVERY_SNAPSHOT]
+        for name in kept:
+            mentioned = pc.match_substring(pc.ascii_lower(single(table[name])), self._key)
+            touched = pc.or_(touched, pc.fill_null(mentioned, fill_value=False))
         places = pc.indices_nonzero(touched).to_pylist()
         if not places:
             return table
@@ -132,13 +137,15 @@ class _Person:
                 columns["address"][place] = FORGOTTEN_ADDRESS
                 tags = [tag for tag in entry["ReplacementTags"] if tag["Name"] in RESERVED_TAGS]
                 entry = {"Destination": _DESTINATION, "ReplacementTags": tags}
+                for name in kept:
+                    columns[name][place] = None
             elif copies := self._copies_taken(entry["Destination"]):
                 removed.copies += 1
                 columns["recipients"][place] -= copies
-            if self._is_in(orjson.dumps(entry).decode()):
+            if any(map(self._is_in, [orjson.dumps(entry).decode(), *(columns[name][place] or "" for name in kept)])):
                 removed.mentions += 1
             columns["entry"][place] = orjson.dumps(entry) + b","
-        return pa.table(columns, schema=SNAPSHOT_SCHEMA)
+        return pa.table(columns, schema=table.schema)
 
     def removed_from_skipped(self, table: pa.Table, removed: Removed) -> pa.Table:
         """Skipped rows without them."""

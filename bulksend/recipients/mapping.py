@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-__all__ = ["BoundMapping", "Mapping", "PlaceholderText", "bind"]
+__all__ = ["BoundMapping", "Mapping", "PlaceholderText", "bind", "value_at"]
 
 RESERVED_TAGS = ("bulksend-campaign", "bulksend-row")
 """The tags that every entry carries, so that any SES event of it names its campaign and row."""
@@ -35,7 +35,8 @@ class Mapping:
     `cc` and `bcc` name columns whose cells hold any number of addresses, with commas or semicolons between them;
     `display_name` one with the name to write before the address. None of these is data unless `data` says so.
     `headers` maps a header's name to its pattern, like `tags`, in the order in which they are sent.
-    `template_variables` are the names that the template takes from its data; None where they are not known.
+    `template_needs` are the names without which the template makes no mail, with the names below them
+    (`("user", "name")`), `template_may_use` those that it can do without. Both are empty where that is not known.
     """
 
     address: str
@@ -47,7 +48,8 @@ class Mapping:
     bcc: str | None = None
     display_name: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
-    template_variables: frozenset[str] | None = None
+    template_needs: frozenset[tuple[str, ...]] = frozenset()
+    template_may_use: frozenset[tuple[str, ...]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,8 @@ class PlaceholderText:
 class BoundMapping:
     """A mapping whose columns are known to be there. `columns` are those to be read, each once, the address first.
 
-    The cells of `json_columns` are JSON values, not text. `required` are the columns of data that the template needs
-    and default_data does not have.
+    The cells of `json_columns` are JSON values, not text. `required` is what the template needs of columns of data,
+    each with the names below it, where default_data does not have it.
     """
 
     address: str
@@ -83,7 +85,16 @@ class BoundMapping:
     display_name: str | None = None
     headers: dict[str, PlaceholderText] = field(default_factory=dict)
     json_columns: frozenset[str] = frozenset()
-    required: tuple[str, ...] = ()
+    required: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The columns of tags, headers and names that are not data: entries do not have them as they were."""
+        patterns = [*self.tags.values(), *self.headers.values()]
+        wanted = [name for text in patterns for name in text.columns]
+        if self.display_name is not None:
+            wanted.append(self.display_name)
+        return tuple(name for name in dict.fromkeys(wanted) if name not in self.data)
 
 
 def bind(
@@ -93,7 +104,7 @@ def bind(
 
     Raises:
         ListError: a column is missing, or its name stands in the header twice; a tag's name is reserved; the template
-            uses a variable that no row has.
+            needs a variable that no row has.
     """
     for name in mapping.tags:
         if name in RESERVED_TAGS:
@@ -114,7 +125,9 @@ def bind(
     patterns = [*tags.values(), *headers.values()]
     wanted = dict.fromkeys([mapping.address, *data, *mapped, *(name for text in patterns for name in text.columns)])
     _check_columns(wanted, header, source)
-    _check_variables(mapping, data, header, source)
+    _check_needs(mapping, data, header, source)
+    _check_depths(mapping, data, json_columns, source)
+    warnings += _missed(mapping, data)
     return BoundMapping(
         mapping.address,
         data,
@@ -128,13 +141,29 @@ def bind(
         headers=headers,
         json_columns=json_columns & wanted.keys(),
         required=tuple(
-            name for name in data if name in (mapping.template_variables or ()) and name not in mapping.default_data
+            path
+            for path in sorted(mapping.template_needs)
+            if path[0] in data and (len(path) > 1 or mapping.default_data.get(path[0]) is None)
         ),
     )
 
 
-def _check_variables(mapping: Mapping, data: Sequence[str], header: Sequence[str], source: Path | str) -> None:
-    missing = sorted((mapping.template_variables or frozenset()).difference(data, mapping.default_data))
+def value_at(value: object, path: Sequence[str]) -> object:
+    """What a template finds below a value: None where there is nothing."""
+    for step in path:
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list):
+            if step == "length":
+                return len(value)
+            value = value[int(step)] if step.isdecimal() and int(step) < len(value) else None
+        else:
+            return None
+    return value
+
+
+def _check_needs(mapping: Mapping, data: Sequence[str], header: Sequence[str], source: Path | str) -> None:
+    missing = sorted({path[0] for path in mapping.template_needs}.difference(data, mapping.default_data))
     if not missing:
         return
     names = ", ".join(map(repr, missing))
@@ -145,6 +174,32 @@ def _check_variables(mapping: Mapping, data: Sequence[str], header: Sequence[str
     raise ListError(
         f"{source}: the template uses {names}, which neither a column of data nor default_data provides", hint=hint
     )
+
+
+def _check_depths(mapping: Mapping, data: Sequence[str], json_columns: frozenset[str], source: Path | str) -> None:
+    """What is below a name can only be in a value that has something below it."""
+    for path in sorted(mapping.template_needs):
+        if len(path) == 1:
+            continue
+        name, whole = path[0], ".".join(path)
+        if name in data and name not in json_columns:
+            raise ListError(
+                f"{source}: the template uses {whole!r}, and the column {name!r} is text, with nothing below it",
+                hint="Use the column's own name in the template, or a list in Parquet with a nested column.",
+            )
+        if name not in data and value_at(mapping.default_data[name], path[1:]) is None:
+            raise ListError(
+                f"{source}: the template uses {whole!r}, which default_data does not have",
+                hint="Add it to default_data in the campaign file, or a nested column to a list in Parquet.",
+            )
+
+
+def _missed(mapping: Mapping, data: Sequence[str]) -> list[str]:
+    missing = sorted({path[0] for path in mapping.template_may_use}.difference(data, mapping.default_data))
+    if not missing:
+        return []
+    names = ", ".join(map(repr, missing))
+    return [f"the template asks whether there is {names}: neither a column of data nor default_data has that name"]
 
 
 def _check_columns(wanted: Iterable[str], header: Sequence[str], source: Path | str) -> None:
@@ -168,6 +223,8 @@ def _columns_there(header: Sequence[str]) -> str:
 
 
 def _hint(name: str, header: Sequence[str]) -> str | None:
+    if header[0].lower().startswith("sep="):
+        return "Remove the first line, which is for Excel alone, and plan again; a delimiter is found out without it."
     if len(header) == 1:
         for separator, words in _OTHER_SEPARATORS.items():
             if separator in header[0]:

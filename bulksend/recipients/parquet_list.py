@@ -25,10 +25,16 @@ if TYPE_CHECKING:
 
 __all__ = ["ParquetList"]
 
-BATCH_BYTES = 1024 * 1024
-"""How much is decoded at a time, by the average size of a row."""
+BATCH_BYTES = 2 * 1024 * 1024
+"""How much is decoded at a time, by the size of the rows before."""
 
 MAX_BATCH_ROWS = 8192
+FIRST_BATCH_ROWS = 64
+MOST_GROWTH = 4
+"""How many times as many rows may be read at a time as before."""
+
+MAX_PIECE_BYTES = 4 * 1024 * 1024
+"""How much is worked on at a time, if more turned out to be in a batch than was thought."""
 
 _READ_BYTES = 256 * 1024
 """How much of each column is read at a time; without it, all that a row group has of it."""
@@ -73,8 +79,10 @@ class ParquetList:
         """Nothing stays open."""
 
     def hash_rest(self) -> str:
-        """The list's digest: see `list_digest`."""
-        return self._found.digest()
+        """The list's digest: see `list_digest`. Raises ListError if a file has changed since it was found."""
+        digest = self._found.digest()
+        self._found.refuse_changes()
+        return digest
 
     def blocks(self, columns: Sequence[str]) -> Iterator[Block]:
         """The list, block by block: of each row the named columns, the address first.
@@ -93,10 +101,8 @@ class ParquetList:
         for file in self._found.files:
             with _opened(file) as parquet:
                 try:
-                    for batch in parquet.iter_batches(
-                        _batch_rows(parquet.metadata), columns=list(columns), use_threads=False
-                    ):
-                        if len(batch):
+                    for read in _batches(parquet, columns):
+                        for batch in _pieces(read):
                             yield _block(batch, columns, last)
                             last += len(batch)
                 except (OSError, pa.ArrowException) as error:
@@ -137,10 +143,40 @@ def _check_same(first: pa.Schema, schema: pa.Schema, file: Input, first_file: In
     )
 
 
-def _batch_rows(metadata: pq.FileMetaData) -> int:
-    size_bytes = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
-    row_bytes = size_bytes // max(1, metadata.num_rows) + 1
-    return max(1, min(MAX_BATCH_ROWS, BATCH_BYTES // row_bytes))
+def _batches(parquet: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The file's rows, so many at a time that they take about BATCH_BYTES in memory, as those before them did.
+
+    How much that is can be seen nowhere else: a text that is repeated stands in a Parquet file once.
+    """
+    rows = FIRST_BATCH_ROWS
+    for batch in parquet.iter_batches(rows, columns=list(columns), use_threads=False):
+        if len(batch):
+            yield batch
+            fitting = BATCH_BYTES * len(batch) // (_decoded_bytes(batch) + 1)
+            rows = max(1, min(MAX_BATCH_ROWS, rows * MOST_GROWTH, fitting))
+            parquet.reader.set_batch_size(rows)  # for those that it has not read yet
+
+
+def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The rows of a batch in pieces of at most MAX_PIECE_BYTES, or of one row."""
+    if len(batch) > 1 and _decoded_bytes(batch) > MAX_PIECE_BYTES:
+        half = len(batch) // 2
+        yield from _pieces(batch.slice(0, half))
+        yield from _pieces(batch.slice(half))
+    else:
+        yield batch
+
+
+def _decoded_bytes(batch: pa.RecordBatch) -> int:
+    """How much the values take in memory, those of dictionaries written out."""
+    size = 0
+    for column in batch.columns:
+        if isinstance(column, pa.DictionaryArray) and kind_of(column.type) is Kind.TEXT:
+            lengths = pc.binary_length(column.dictionary)
+            size += int(pc.sum(lengths.take(column.indices)).as_py() or 0)
+        else:
+            size += column.nbytes
+    return size
 
 
 def _block(batch: pa.RecordBatch, columns: Sequence[str], last: int) -> Block:
@@ -161,25 +197,27 @@ def _block(batch: pa.RecordBatch, columns: Sequence[str], last: int) -> Block:
 
 def _strings(column: pa.Array[Any]) -> tuple[Texts, dict[int, str]]:
     """The column as strings, and the places of cells that cannot be, for which a text stands, with the reason."""
+    kind = kind_of(column.type)
+    assert kind is not None
     column = decoded(column)
     try:
-        return _checked(column), {}
+        return _checked(column, kind), {}
     except (ValueError, OverflowError):
         pass
     made: list[Texts] = []
     unusable: dict[int, str] = {}
     for place in range(len(column)):
         try:
-            made.append(_checked(column.slice(place, 1)))
+            made.append(_checked(column.slice(place, 1), kind))
         except (ValueError, OverflowError) as error:
-            is_text = kind_of(column.type) is Kind.TEXT or isinstance(error, UnicodeDecodeError)
+            is_text = kind is Kind.TEXT or isinstance(error, UnicodeDecodeError)
             unusable[place] = "not valid UTF-8" if is_text else f"a value that is not possible in JSON ({error})"
             made.append(pa.array(["\ufffd"]))
     return single(pa.chunked_array(made, pa.string())), unusable
 
 
-def _checked(column: pa.Array[Any]) -> Texts:
+def _checked(column: pa.Array[Any], kind: Kind) -> Texts:
     # Where a nested column has a fault can only be seen by reading it.
-    if kind_of(column.type) is Kind.TEXT:
+    if kind in (Kind.TEXT, Kind.JSON):
         column.validate(full=True)
-    return as_strings(column)
+    return as_strings(column, kind)

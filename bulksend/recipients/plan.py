@@ -17,6 +17,7 @@ from bulksend.recipients.columns import compute as pc
 from bulksend.recipients.duplicates import DuplicateFinder
 from bulksend.recipients.entries import EntryWriter
 from bulksend.recipients.limit import Limit
+from bulksend.recipients.list_columns import ListColumns
 from bulksend.recipients.mapping import bind
 from bulksend.recipients.opening import open_list
 from bulksend.recipients.rows import RowChecks
@@ -32,14 +33,19 @@ from bulksend.recipients.snapshot import SnapshotWriter
 from bulksend.recipients.source import PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    import pyarrow as pa
 
     from bulksend.recipients.block import Block
     from bulksend.recipients.mapping import BoundMapping, Mapping
     from bulksend.recipients.source import ListFormat
 
 __all__ = ["Snapshot", "take_snapshot"]
+
+ENTRIES_AT_ONCE_BYTES = 8 * 1024 * 1024
+"""How much is made of rows at a time, roughly; a single row may be more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,7 @@ class _Plan:
         self, mapping: BoundMapping, campaign_id: str, scratch: Path, list_bytes: int | None, limit: int | None
     ) -> None:
         self._campaign_id = campaign_id
+        self._mapping = mapping
         self._scratch = scratch
         self._checks = RowChecks(mapping)
         self._good = Cells(scratch / "rows.arrow", self._checks.schema)
@@ -150,10 +157,19 @@ class _Plan:
             if self._limit is not None:
                 self._limit.add(keys)
 
+    def _parts(self, good: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """So many of the rows at a time that their entries are of bounded size, however much text they all have."""
+        if len(good):
+            entry_bytes = self._entries.same_bytes + good.nbytes // len(good) + 1
+            step = max(1, ENTRIES_AT_ONCE_BYTES // entry_bytes)
+            for start in range(0, len(good), step):
+                yield good.slice(start, step)
+
     def finish(self, folder: Path, list_digest: str) -> Snapshot:
         """Second pass: write the snapshot and the skipped rows, and put them in their places."""
         duplicates = None if self._finder is None else self._finder.find()
-        snapshot = SnapshotWriter(self._scratch / "snapshot.parquet")
+        columns = ListColumns.of(self._mapping, has_nulls=self._checks.has_nulls)
+        snapshot = SnapshotWriter(self._scratch / "snapshot.parquet", columns)
         skipped = SkippedWriter(self._scratch / "skipped.parquet")
         room = self.rows if self._limit is None else self._limit.entries
         for number in range(len(self._good)):
@@ -171,12 +187,13 @@ class _Plan:
                 self.rows = good["row"][room - 1].as_py()
                 left_out = [batch.filter(pc.less_equal(batch["row"], self.rows)) for batch in left_out]
             room -= len(good)
-            if len(good):
-                ready = self._checks.ready(good)
+            for part in self._parts(good):
+                ready = self._checks.ready(part)
                 written = self._entries.write(
-                    good["row"], ready.mailboxes, ready.columns, copies=ready.copies, headers=ready.headers
+                    part["row"], ready.mailboxes, ready.columns, copies=ready.copies, headers=ready.headers
                 )
-                snapshot.add(good["row"], good["address"], written, ready.recipients)
+                kept = [ready.columns[name] for name in columns.kept]
+                snapshot.add(part["row"], part["address"], written, ready.recipients, kept)
             skipped.add(left_out)
             if self._limit is not None and room == 0:
                 break

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import orjson
 import pyarrow as pa
 
 from bulksend.model import MAX_BATCH_RECIPIENTS
@@ -16,10 +17,11 @@ from bulksend.recipients.copies import check_copies
 from bulksend.recipients.display_names import name_addresses
 from bulksend.recipients.entries import MAX_DATA_CHARS, overlong
 from bulksend.recipients.headers import HeaderValues
+from bulksend.recipients.mapping import value_at
 from bulksend.recipients.skipped import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bulksend.recipients.block import Block
     from bulksend.recipients.columns import Numbers, Texts
@@ -40,12 +42,14 @@ class ReadyRows:
 
 
 class RowChecks:
-    """Tells good rows from bad, block by block. `schema` is that of the good ones."""
+    """Tells good rows from bad, block by block. `schema` is that of the good ones.
+
+    `has_nulls` tells whether a cell of theirs was null, in a column of data.
+    """
 
     def __init__(self, mapping: BoundMapping) -> None:
         self._mapping = mapping
-        in_entries = {*mapping.data, *(column for text in mapping.tags.values() for column in text.columns)}
-        self._kept = [column for column in mapping.columns if column in in_entries]
+        self._kept = [column for column in mapping.columns if column in {*mapping.data, *mapping.kept}]
         headers = [HeaderValues(name, text) for name, text in mapping.headers.items()]
         self._headers = [header for header in headers if header.fixed is None]
         self._copied = [
@@ -59,6 +63,7 @@ class RowChecks:
         fields |= {f"h{place}": pa.string() for place in range(len(self._headers))}
         fields |= {f"c{place}": pa.string() for place in range(len(self._kept))}
         self.schema = pa.schema(fields)
+        self.has_nulls = False
 
     def judge(self, block: Block) -> tuple[pa.RecordBatch, list[Fault]]:
         """The good rows of a block, and all that is wrong with the others; of a row's faults the first is kept."""
@@ -68,10 +73,9 @@ class RowChecks:
         good: dict[str, Texts | Numbers] = {"row": block.rows, "address": canonical}
         for place, chars in overlong(block.columns, mapping).items():
             reasons.setdefault(place, f"{chars:,} characters of template data; SES takes {MAX_DATA_CHARS:,}")
-        for name in mapping.required:
-            if (column := block.columns[name]).null_count:
-                for place in pc.indices_nonzero(pc.is_null(column)).to_pylist():
-                    reasons.setdefault(place, f"no value for template variable {name!r}")
+        for path in mapping.required:
+            for place in self._lacking(block.columns[path[0]], path):
+                reasons.setdefault(place, f"no value for template variable {'.'.join(path)!r}")
         if mapping.display_name is not None:
             good["mailbox"], why = name_addresses(filled(block.columns[mapping.display_name]), canonical)
             reasons = why | reasons
@@ -83,6 +87,7 @@ class RowChecks:
             for number, header in enumerate(self._headers):
                 good[f"h{number}"], why = header.values(texts)
                 reasons = why | reasons
+        self.has_nulls = self.has_nulls or any(block.columns[name].null_count for name in mapping.data)
         good |= {f"c{number}": block.columns[name] for number, name in enumerate(self._kept)}
         batch = pa.record_batch([good[name] for name in self.schema.names], schema=self.schema)
         if not reasons:
@@ -99,6 +104,18 @@ class RowChecks:
             copies=good["copies"] if "copies" in there else "",
             recipients=good["recipients"] if "recipients" in there else None,
             headers=[good[f"h{number}"] for number in range(len(self._headers))],
+        )
+
+    def _lacking(self, column: Texts, path: Sequence[str]) -> Iterable[int]:
+        """The places in a column of data of rows that have nothing at the path."""
+        if len(path) == 1:
+            lacking: list[int] = pc.indices_nonzero(pc.is_null(column)).to_pylist() if column.null_count else []
+            return lacking
+        default = self._mapping.default_data.get(path[0])
+        return (
+            place
+            for place, cell in enumerate(column.to_pylist())
+            if value_at(default if cell is None else orjson.loads(cell), path[1:]) is None
         )
 
     def _copies(self, columns: Mapping[str, Texts]) -> tuple[Texts, Numbers, dict[int, str]]:

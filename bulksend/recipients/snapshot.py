@@ -1,7 +1,7 @@
 """The snapshot file: a Parquet file of ready entries, one row group to a chunk, and the way back from it to chunks.
 
 Columns: row, address, recipients, entry; the entry is finished JSON followed by a comma, so that neighbours make one
-slice of a request.
+slice of a request. Then k0, k1 …: cells of the list that the entries do not have as they were (see ListColumns).
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from bulksend.errors import SnapshotError
 from bulksend.model import Chunk, ChunkInfo
 from bulksend.recipients.columns import compute as pc
 from bulksend.recipients.columns import int32s, int64s, single
+from bulksend.recipients.list_columns import ListColumns
 from bulksend.recipients.parquet import ParquetFile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
     from bulksend.recipients.columns import Numbers, Texts
 
-__all__ = ["SNAPSHOT_SCHEMA", "SnapshotReader", "SnapshotWriter"]
+__all__ = ["SnapshotReader", "SnapshotWriter"]
 
 MAX_CHUNK_ENTRIES = 5_000
 MAX_CHUNK_BYTES = 16 * 1024 * 1024
@@ -37,7 +39,6 @@ _FIELDS: list[pa.Field[Any]] = [
     pa.field("recipients", pa.int32(), nullable=False),
     pa.field("entry", pa.binary(), nullable=False),
 ]
-SNAPSHOT_SCHEMA = pa.schema(_FIELDS)
 
 _HASH_READ_BYTES = 1024 * 1024
 
@@ -45,18 +46,27 @@ _HASH_READ_BYTES = 1024 * 1024
 class SnapshotWriter:
     """Cuts a stream of entries into chunks and writes each as a row group."""
 
-    def __init__(self, path: Path) -> None:
-        self.file = ParquetFile(path, SNAPSHOT_SCHEMA)
+    def __init__(self, path: Path, columns: ListColumns) -> None:
+        kept = [pa.field(f"k{place}", pa.string()) for place in range(len(columns.kept))]
+        self._schema = pa.schema([*_FIELDS, *kept], columns.metadata())
+        self.file = ParquetFile(path, self._schema)
         self.chunks: list[ChunkInfo] = []
         self._waiting: list[pa.Table] = []
         self._waiting_entries = 0
         self._waiting_bytes = 0
 
-    def add(self, rows: Numbers, addresses: Texts, entries: Texts, recipients: Numbers | None = None) -> None:
-        """Append entries, each with its comma; `recipients` is 1 for each unless it is given."""
+    def add(
+        self,
+        rows: Numbers,
+        addresses: Texts,
+        entries: Texts,
+        recipients: Numbers | None = None,
+        kept: Sequence[Texts] = (),
+    ) -> None:
+        """Append entries, each with its comma; `recipients` is 1 for each unless it is given. `kept` are k0, k1 …."""
         if recipients is None:
             recipients = pa.repeat(pa.scalar(1, pa.int32()), len(rows))
-        table = pa.table([rows, addresses, recipients, entries.cast(pa.binary())], schema=SNAPSHOT_SCHEMA)
+        table = pa.table([rows, addresses, recipients, entries.cast(pa.binary()), *kept], schema=self._schema)
         offsets = int32s(entries.buffers()[1])[entries.offset :]
         start, count = 0, len(table)
         while start < count:
@@ -146,7 +156,24 @@ class SnapshotReader:
 
     def table(self, number: int) -> pa.Table:
         """All columns of a chunk."""
-        return self._read(number, SNAPSHOT_SCHEMA.names)
+        return self._read(number, self.schema.names)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of all columns."""
+        return self._file.schema_arrow
+
+    @property
+    def list_columns(self) -> ListColumns:
+        """What the columns of the list were. Raises SnapshotError if an earlier version made the snapshot."""
+        return ListColumns.read(self.schema.metadata, self._path)
+
+    def kept(self, number: int) -> list[tuple[str | None, ...]]:
+        """The cells of `list_columns.kept` for each of a chunk's entries, in their order."""
+        names = self.schema.names[len(_FIELDS) :]
+        if not names:
+            return [()] * self._file.metadata.row_group(number).num_rows
+        return list(zip(*(column.to_pylist() for column in self._read(number, names).columns), strict=True))
 
     def addresses(self, number: int) -> list[str]:
         """The addresses of a chunk's entries, in their order."""

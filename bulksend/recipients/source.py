@@ -8,14 +8,14 @@ import posixpath
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
 from bulksend.errors import ListError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["PLAIN", "Input", "ListFiles", "ListFormat", "list_digest", "open_input"]
 
@@ -23,6 +23,8 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 _HIDDEN = (".", "_")
 """How names begin that are not part of a data set, `_SUCCESS` for instance."""
 
+_NAMES_SHOWN = 10
+_Part = TypeVar("_Part")
 _S3 = "s3://"
 _HASH_READ_BYTES = 1024 * 1024
 
@@ -52,6 +54,8 @@ class Input:
     name: str
     size_bytes: int
     open: Callable[[], pa.NativeFile]
+    version: Callable[[], object]
+    """What tells the file that is there now from any other, and from what it was before a change. Raises OSError."""
 
     @property
     def base_name(self) -> str:
@@ -61,7 +65,7 @@ class Input:
     @property
     def is_parquet(self) -> bool:
         """Whether its name says so."""
-        return self.name.lower().endswith(PARQUET_SUFFIXES)
+        return _is_parquet(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,27 @@ class ListFiles:
 
     files: tuple[Input, ...]
     is_folder: bool
+    versions: tuple[object, ...]
+    """What each file was when it was found."""
+
+    @classmethod
+    def of(cls, files: Iterable[Input], *, is_folder: bool) -> ListFiles:
+        """These files as they are now. Raises OSError."""
+        found = tuple(files)
+        return cls(found, is_folder, tuple(file.version() for file in found))
+
+    def refuse_changes(self) -> None:
+        """Raises ListError if a file is not what it was when it was found."""
+        for file, version in zip(self.files, self.versions, strict=True):
+            try:
+                same = file.version() == version
+            except OSError:
+                same = False
+            if not same:
+                raise ListError(
+                    f"{file.name} changed while it was read",
+                    hint="Plan again once whatever writes the list has ended. Nothing was sent.",
+                )
 
     @property
     def is_parquet(self) -> bool:
@@ -95,7 +120,8 @@ def open_input(path: str | Path, form: ListFormat = PLAIN) -> ListFiles:
     """The files of the list at `path`: the one, or those that a folder has whose names end with .parquet, by name.
 
     Raises:
-        ListError: there is no such file or folder, it cannot be looked at, or the folder has no Parquet file in it.
+        ListError: there is no such file or folder, it cannot be looked at, or the folder has no Parquet file in it, or
+            anything else whose name does not begin with a dot or _.
     """
     text = str(path)
     try:
@@ -125,13 +151,33 @@ def list_digest(path: str | Path, form: ListFormat = PLAIN) -> str:
 def _local_files(path: Path) -> ListFiles:
     if path.is_dir():
         found = sorted(
-            (file for file in path.iterdir() if _is_part(file.name) and file.is_file()), key=lambda file: file.name
+            (file for file in path.iterdir() if not file.name.startswith(_HIDDEN)), key=lambda file: file.name
         )
+        parts = [file for file in found if _is_parquet(file.name) and file.is_file()]
+        found = _all_parts(path, parts, [file.name for file in found if file not in parts])
     elif path.exists() and not path.is_file():
         found = []
     else:
         found = [path]
-    return ListFiles(tuple(Input(str(file), file.stat().st_size, _opener(file)) for file in found), path.is_dir())
+    files = (Input(str(file), file.stat().st_size, _opener(file), partial(_version, file)) for file in found)
+    return ListFiles.of(files, is_folder=path.is_dir())
+
+
+def _all_parts(folder: Path | str, parts: list[_Part], others: Sequence[str]) -> list[_Part]:
+    """The parts of the list in a folder. What else is there may be one too, and would be left out in silence."""
+    if parts and others:
+        more = f" and {len(others) - _NAMES_SHOWN} more" if len(others) > _NAMES_SHOWN else ""
+        raise ListError(
+            f"{folder} has in it what is no .parquet file that can be read: {', '.join(others[:_NAMES_SHOWN])}{more}",
+            hint="Put all files of the list into the folder itself, under names that end with .parquet, and others "
+            "elsewhere or under names that begin with _.",
+        )
+    return parts
+
+
+def _version(file: Path) -> tuple[int, ...]:
+    now = file.stat()
+    return now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns
 
 
 def _opener(file: Path) -> Callable[[], pa.NativeFile]:
@@ -142,8 +188,8 @@ def _opener(file: Path) -> Callable[[], pa.NativeFile]:
     return opened
 
 
-def _is_part(name: str) -> bool:
-    return name.lower().endswith(PARQUET_SUFFIXES) and not name.startswith(_HIDDEN)
+def _is_parquet(name: str) -> bool:
+    return name.lower().endswith(PARQUET_SUFFIXES)
 
 
 def _s3_files(url: str, form: ListFormat) -> ListFiles:
@@ -169,15 +215,21 @@ def _s3_files(url: str, form: ListFormat) -> ListFiles:
     if at_place.type == fs.FileType.File:
         found = [at_place]
     else:
+        there = store.get_file_info(fs.FileSelector(place))
         found = sorted(
-            (
-                info
-                for info in store.get_file_info(fs.FileSelector(place))
-                if info.type == fs.FileType.File and _is_part(info.base_name)
-            ),
-            key=lambda info: info.base_name,
+            (info for info in there if not info.base_name.startswith(_HIDDEN)), key=lambda info: info.base_name
         )
-    return ListFiles(
-        tuple(Input(_S3 + info.path, int(info.size or 0), partial(store.open_input_file, info.path)) for info in found),
-        is_folder=at_place.type == fs.FileType.Directory,
+        parts = [info for info in found if info.type == fs.FileType.File and _is_parquet(info.base_name)]
+        found = _all_parts(url, parts, [info.base_name for info in found if info not in parts])
+
+    def version(path: str) -> object:
+        now = store.get_file_info(path)
+        return now.type, now.size, now.mtime_ns
+
+    files = (
+        Input(
+            _S3 + info.path, int(info.size or 0), partial(store.open_input_file, info.path), partial(version, info.path)
+        )
+        for info in found
     )
+    return ListFiles.of(files, is_folder=at_place.type == fs.FileType.Directory)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bulksend.report.export import write_list, write_results
 from bulksend.report.progress import LiveProgress
-from bulksend.report.text import campaign_facts, print_doubts, print_plan, print_status
+from bulksend.report.text import campaign_facts, print_doubts, print_plan, print_status, rate_in_words
 
 __all__ = [
     "LiveProgress",
@@ -12,6 +12,7 @@ __all__ = [
     "print_doubts",
     "print_plan",
     "print_status",
+    "rate_in_words",
     "write_list",
     "write_results",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple, fields
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ __all__ = ["Format", "write_list", "write_results"]
 
 Format = Literal["csv", "jsonl"]
 
+_OTHER_DELIMITERS = re.compile(r"[,;\t|]")
 RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -39,14 +41,17 @@ def write_results(rows: Iterable[ResultRow], form: Format, out: IO[str]) -> int:
     return count
 
 
-def write_list(columns: Sequence[str], rows: Iterable[Sequence[str]], out: IO[str]) -> int:
+def write_list(columns: Sequence[str], rows: Iterable[Sequence[str | None]], out: IO[str], delimiter: str = ",") -> int:
     """Write a list that can be planned again, every value as it is: formulas are not defused. Returns its rows."""
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
+    plain = csv.writer(out, delimiter=delimiter, lineterminator="\n")
+    quoted = csv.writer(out, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    # In quotes, no character of a name is taken for the delimiter.
+    (quoted if any(map(_OTHER_DELIMITERS.search, columns)) else plain).writerow(columns)
     count = 0
     for row in rows:
         count += 1
-        writer.writerow(row)
+        # The writer sees no line end in a CR, readers do.
+        (quoted if any("\r" in cell for cell in row if cell) else plain).writerow(row)
     return count
 
 

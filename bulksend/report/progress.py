@@ -22,6 +22,7 @@ from bulksend.facts import (
     Waiting,
 )
 from bulksend.model import EntryState, Tally, Verdict
+from bulksend.report.text import rate_in_words
 
 __all__ = ["LiveProgress"]
 
@@ -49,7 +50,6 @@ class LiveProgress:
         )
 
     def __enter__(self) -> Self:
-        self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -60,18 +60,10 @@ class LiveProgress:
         match fact:
             case BatchAnswered():
                 for (verdict, _), entries in fact.outcomes.items():
-                    match verdict.state:
-                        case EntryState.ACCEPTED:
-                            self._accepted += entries
-                        case EntryState.DEAD:
-                            self._dead += entries
-                        case EntryState.IN_DOUBT:
-                            self._in_doubt += entries
-                        case EntryState.PENDING | EntryState.IN_FLIGHT:
-                            pass
+                    self._count(verdict.state, entries)
                 self._bar.update(self._task, completed=self._done, note=self._buckets())
             case PaceChanged():
-                self._bar.update(self._task, rate=f"{fact.rate_per_s:,.0f}/s")
+                self._bar.update(self._task, rate=f"{rate_in_words(fact.rate_per_s)}/s")
             case Waiting() if fact.reason:
                 self._say(f"[yellow]waiting:[/] {escape(fact.reason)}")
             case CircuitChanged():
@@ -86,12 +78,25 @@ class LiveProgress:
                     self._in_doubt -= fact.entries
                 else:
                     self._dead -= fact.entries
-            case Waiting() | BatchSent() | Committed() | QuotaRead() | UnknownStatus():
+            case QuotaRead():
+                self._bar.start()  # not before: a run that is refused draws nothing
+            case Waiting() | BatchSent() | Committed() | UnknownStatus():
+                pass
+
+    def _count(self, state: EntryState, entries: int) -> None:
+        match state:
+            case EntryState.ACCEPTED:
+                self._accepted += entries
+            case EntryState.DEAD:
+                self._dead += entries
+            case EntryState.IN_DOUBT:
+                self._in_doubt += entries
+            case EntryState.PENDING | EntryState.IN_FLIGHT:
                 pass
 
     def say_draining(self) -> None:
         """The first interrupt was heard."""
-        self._say("stopping: waiting for the answers in flight (once more to stop at once)")
+        self._bar.console.print("stopping: waiting for the answers in flight (once more to stop at once)")
 
     @property
     def _done(self) -> int:
@@ -102,4 +107,5 @@ class LiveProgress:
         return f"[green]{self._accepted:,} accepted[/] · {self._dead:,} dead{doubt}"
 
     def _say(self, markup: str) -> None:
-        self._bar.console.print(markup)
+        if self._console.is_terminal:  # elsewhere it is the log that says it
+            self._bar.console.print(markup)

@@ -5,21 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+import orjson
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from bulksend.model import Campaign, SkipReason, Tally
 
-__all__ = ["campaign_facts", "print_doubts", "print_plan", "print_status"]
+__all__ = ["campaign_facts", "print_doubts", "print_plan", "print_status", "rate_in_words"]
+
+LIMIT = "limit"
+"""What a campaign that was planned for the first rows only is frozen with."""
+
+SLOW_PER_S = 10.0
 
 
-def campaign_facts(campaign: Campaign, tally: Tally) -> dict[str, object]:
-    """The stable JSON form of `status` and of the end of `send`."""
+def campaign_facts(campaign: Campaign, tally: Tally, *, orphaned: bool = False) -> dict[str, object]:
+    """The stable JSON form of `status` and of the end of `send`.
+
+    `orphaned` says that the process that was sending it has died.
+    """
     return {
         "campaign": campaign.name,
         "id": campaign.id,
         "state": campaign.state.value,
+        "orphaned": orphaned,
+        "limit": None if LIMIT not in campaign.frozen else int(campaign.frozen[LIMIT]),
         "rows": tally.rows,
         "accepted": tally.accepted,
         "dead": tally.dead,
@@ -32,24 +43,56 @@ def campaign_facts(campaign: Campaign, tally: Tally) -> dict[str, object]:
     }
 
 
+def rate_in_words(rate_per_s: float) -> str:
+    """A rate as people read it; a slow one is not rounded to nothing."""
+    return f"{rate_per_s:,.0f}" if rate_per_s >= SLOW_PER_S else f"{rate_per_s:,.3g}"
+
+
 def print_plan(console: Console, campaign: Campaign, warnings: Iterable[str]) -> None:
     """What would be sent, before anything is."""
     skipped = sum(campaign.skipped.values())
+    to_send = f"[bold]{campaign.entries:,}[/] to send"
+    if campaign.recipients != campaign.entries:  # copies are recipients too, by whom SES counts
+        to_send = f"[bold]{_some(campaign.entries, 'mail')}[/] to send to {_some(campaign.recipients, 'recipient')}"
     console.print(
-        f"[bold]{escape(campaign.name)}[/]: {campaign.rows:,} rows, [bold]{campaign.recipients:,}[/] to send"
+        f"[bold]{escape(campaign.name)}[/]: {_some(campaign.rows, 'row')}, {to_send}"
         f" from {escape(campaign.binding.region)}, {skipped:,} skipped"
     )
+    console.print(f"  {escape(_sender(campaign))}", highlight=False)
     for reason, count in campaign.skipped.items():
         if count:
             console.print(f"  {count:,} {reason.value}")
+    _print_limit(console, campaign)
     for warning in warnings:
         console.print(f"  [yellow]warning:[/] {escape(warning)}")
     if skipped:
         console.print(f"  who and why: bulksend results {escape(campaign.name)} --state skipped", highlight=False)
 
 
-def print_status(console: Console, campaign: Campaign, tally: Tally) -> None:
-    """The buckets, and the check that they add up."""
+def _some(count: int, thing: str) -> str:
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def _sender(campaign: Campaign) -> str:
+    """In whose name, and by whose account. A very long name is kept as a digest only."""
+    try:
+        sender = str(orjson.loads(campaign.frozen.get("sender.from", "")))
+    except orjson.JSONDecodeError:
+        sender = "the sender of its file"
+    binding = campaign.binding
+    return f"in the name of {sender}, by " + (
+        f"{binding.endpoint_url}, which is not SES" if binding.endpoint_url else f"account {binding.account}"
+    )
+
+
+def print_status(
+    console: Console, campaign: Campaign, tally: Tally, *, orphaned: bool = False, rehearsal: str = ""
+) -> None:
+    """The buckets, and the check that they add up.
+
+    `orphaned` says that the process that was sending it has died. `rehearsal` says what was sent where that was not the
+    campaign: then nothing of it can be looked up.
+    """
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(justify="left")
     table.add_column(justify="right")
@@ -64,7 +107,19 @@ def print_status(console: Console, campaign: Campaign, tally: Tally) -> None:
         table.add_row(f"[{style}]{words}[/]" if style else words, f"{count:,}")
     table.add_section()
     table.add_row("[bold]rows read[/]", f"[bold]{tally.rows:,}[/]")
-    console.print(f"[bold]{escape(campaign.name)}[/] is {campaign.state.value}")
+    name = escape(campaign.name)
+    if rehearsal:
+        console.print(
+            f"[bold]{escape(rehearsal)}[/]: {campaign.state.value}. {name} itself is untouched.", highlight=False
+        )
+    elif orphaned:
+        console.print(
+            f"[bold]{name}[/] [yellow]was being sent by a process that died[/]: bulksend resume {name}", highlight=False
+        )
+    else:
+        console.print(f"[bold]{name}[/] is {campaign.state.value}")
+    if not rehearsal:
+        _print_limit(console, campaign)
     console.print(table)
     if tally.adds_up:
         console.print("The numbers add up: nobody is lost.")
@@ -73,12 +128,23 @@ def print_status(console: Console, campaign: Campaign, tally: Tally) -> None:
     if campaign.halt is not None:
         console.print(f"[bold red]halted:[/] {escape(campaign.halt.reason)}")
         console.print(f"what to do: {escape(campaign.halt.remedy)}")
+    if rehearsal:
+        return
     if tally.in_doubt:
         console.print(
             f"In doubt means that SES may have accepted it: bulksend resolve {escape(campaign.name)}", highlight=False
         )
     if tally.dead:
         console.print(f"Who and why: bulksend results {escape(campaign.name)} --state dead", highlight=False)
+
+
+def _print_limit(console: Console, campaign: Campaign) -> None:
+    if LIMIT in campaign.frozen:
+        console.print(
+            f"limited to the first {int(campaign.frozen[LIMIT]):,} of its list. "
+            "To send the rest: put it into a list of its own, and plan that under another name.",
+            highlight=False,
+        )
 
 
 def print_doubts(console: Console, doubts: Iterable[tuple[int, str, str, float | None]], most: int = 20) -> int:

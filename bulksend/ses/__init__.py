@@ -6,7 +6,7 @@ from bulksend.ses.account import Account, find_binding
 from bulksend.ses.client import AwsAccess
 from bulksend.ses.compatible import CompatibleTransport
 from bulksend.ses.envelope import Envelope, EnvelopeAttachment
-from bulksend.ses.placeholders import fill, variables_of
+from bulksend.ses.placeholders import TemplateNames, fill, names_in, not_simple
 from bulksend.ses.route import Detour, Route, find_route
 from bulksend.ses.signed import SignedTransport
 from bulksend.ses.skew import ServerClock
@@ -25,10 +25,12 @@ __all__ = [
     "SignedTransport",
     "TemplateContent",
     "TemplateError",
+    "TemplateNames",
     "TemplateNotFoundError",
     "Templates",
     "fill",
     "find_binding",
     "find_route",
-    "variables_of",
+    "names_in",
+    "not_simple",
 ]

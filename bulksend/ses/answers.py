@@ -19,7 +19,7 @@ from bulksend.model import AllAccepted, Answer, Answered, Doubtful, EntryResult,
 if TYPE_CHECKING:
     from bulksend.ses.connection import Reply
 
-__all__ = ["answer_of_error", "answer_of_reply", "answer_of_results", "epoch_of"]
+__all__ = ["FIRST_ERROR_STATUS", "answer_of_error", "answer_of_reply", "answer_of_results", "epoch_of"]
 
 FIRST_ERROR_STATUS = 301
 """Below it the SDK reads results."""
@@ -33,11 +33,7 @@ MAX_ID_CHARACTERS = 256
 def answer_of_reply(reply: Reply, generation: int) -> Answer:
     """A whole HTTP answer; `generation` is that of the credentials that signed the request."""
     if reply.status < FIRST_ERROR_STATUS:
-        try:
-            body = orjson.loads(reply.body)
-        except orjson.JSONDecodeError:
-            return Doubtful("an answer that is no JSON")
-        return answer_of_results(body.get("BulkEmailEntryResults") if isinstance(body, dict) else None)
+        return answer_of_results(reply.body)
     code, text = _error_of(reply)
     return Refused(
         http_status=reply.status,
@@ -49,8 +45,13 @@ def answer_of_reply(reply: Reply, generation: int) -> Answer:
     )
 
 
-def answer_of_results(results: object) -> Answer:
-    """The member BulkEmailEntryResults of a readable 200."""
+def answer_of_results(body: bytes) -> Answer:
+    """The body of a 200."""
+    try:
+        members = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return Doubtful("an answer that is no JSON")
+    results = members.get("BulkEmailEntryResults") if isinstance(members, dict) else None
     if not isinstance(results, list):
         return Doubtful("an answer without results")
     ids = _ids_if_all_accepted(results)
@@ -82,10 +83,8 @@ def answer_of_error(error: Exception, generation: int, *, sent: bool) -> Answer:
     from botocore import exceptions as sdk  # noqa: PLC0415
 
     match error:
-        case sdk.ClientError() if sent:
-            return _refusal(error.response, generation)
         case sdk.ClientError():
-            return _without_credentials(error, generation)
+            return _refusal(error.response, generation) if sent else _without_credentials(error, generation)
         case (
             sdk.NoCredentialsError()
             | sdk.PartialCredentialsError()
@@ -106,12 +105,15 @@ def answer_of_error(error: Exception, generation: int, *, sent: bool) -> Answer:
             return NotSent(type(error).__name__)
         case sdk.EndpointConnectionError() if isinstance(error.kwargs.get("error"), aiohttp.ClientConnectorError):
             return NotSent("no connection could be made")
+        case sdk.EndpointConnectionError() | sdk.ConnectionClosedError():
+            lost = "the connection was lost after sending"
         case _:
-            return Doubtful(type(error).__name__) if sent else NotSent(f"{type(error).__name__}: {error}")
+            lost = type(error).__name__
+    return Doubtful(lost) if sent else NotSent(f"{type(error).__name__}: {error}")
 
 
 def _without_credentials(error: Any, generation: int) -> Answer:
-    """Another service (STS, SSO) refused to hand out credentials: nothing was sent, whatever its status and code say."""
+    """Another service (STS, SSO) refused to hand out credentials: nothing was sent, whatever it says."""
     refusal = _refusal(error.response, generation)
     if refusal.http_status >= SERVER_ERRORS or refusal.http_status == TOO_MANY or refusal.code in THROTTLES:
         return NotSent(f"{error.operation_name}: {refusal.code}")

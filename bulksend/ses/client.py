@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from bulksend import __version__
 from bulksend.errors import AccountError
 
-__all__ = ["AwsAccess", "explained", "open_client", "open_session", "refusal_code"]
+__all__ = ["AwsAccess", "direct_session", "explained", "open_client", "open_session", "refusal_code"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ def open_client(
         parameter_validation=retrying,
         retries={"mode": "standard", "total_max_attempts": 3 if retrying else 1},
         tcp_keepalive=True,
-        http_session_cls=http_session or _direct_session(),
+        user_agent=f"bulksend/{__version__}",  # the SDK's own is made anew for every call
+        http_session_cls=http_session or direct_session(),
     )
     # An endpoint override is SES's: STS is never asked at a SES endpoint.
     session = open_session(access)
@@ -101,11 +103,19 @@ def _models(data_path: str | None) -> Any:
     return create_loader(data_path)
 
 
-def _direct_session() -> type:
-    """The SDK's HTTP session without redirects: it would post a batch again, and to whatever host an answer names."""
+def direct_session() -> type:
+    """The SDK's HTTP session, which checks the names in certificates, and follows no redirects.
+
+    Following one would post a batch again, and to whatever host an answer names.
+    """
     from aiobotocore.httpsession import AIOHTTPSession  # noqa: PLC0415
 
     class DirectSession(AIOHTTPSession):  # type: ignore[misc]
+        def _get_ssl_context(self) -> Any:
+            context = super()._get_ssl_context()
+            context.check_hostname = True  # the SDK leaves that to urllib3, which is not there
+            return context
+
         async def _get_session(self, proxy_url: str | None) -> Any:
             return _WithoutRedirects(await super()._get_session(proxy_url))
 

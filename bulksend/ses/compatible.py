@@ -12,14 +12,15 @@ import orjson
 
 from bulksend.errors import ConfigError
 from bulksend.model import Answer, Doubtful, NotSent
-from bulksend.ses.answers import answer_of_error, answer_of_results
-from bulksend.ses.client import AwsAccess, open_client
+from bulksend.ses.answers import FIRST_ERROR_STATUS, answer_of_error, answer_of_results
+from bulksend.ses.client import AwsAccess, direct_session, open_client
 from bulksend.ses.skew import ServerClock
 
 __all__ = ["CompatibleTransport"]
 
 _body: ContextVar[bytes] = ContextVar("body")
 _left: ContextVar[list[bool]] = ContextVar("left")
+_answered: ContextVar[list[bytes]] = ContextVar("answered")
 
 LARGE_BODY_BYTES = 512 * 1024
 """Above this a body is handed over as a stream: aiohttp warns of larger ones that are written in one piece."""
@@ -70,9 +71,12 @@ class CompatibleTransport:
         _body.set(b"".join((self._prefix, entries_json, self._suffix)))
         left: list[bool] = []
         _left.set(left)
+        answered: list[bytes] = []
+        _answered.set(answered)
         try:
             async with asyncio.timeout(self._limit_s):
-                reply = await self._client.send_bulk_email(**self._arguments)
+                client = await self._ready()
+                await client.send_bulk_email(**self._arguments)
         except TimeoutError:
             return Doubtful("no whole answer in time") if left else NotSent("no connection in time")
         except asyncio.CancelledError:
@@ -81,13 +85,13 @@ class CompatibleTransport:
             )
         except Exception as error:  # noqa: BLE001  whatever the SDK raises is an answer
             return answer_of_error(error, generation, sent=bool(left))
-        return answer_of_results(reply.get("BulkEmailEntryResults"))
+        return answer_of_results(answered[0])
 
     async def renew_credentials(self, refused_generation: int) -> int:
-        """A new client reads the credentials anew."""
+        """The next request's client reads them anew."""
         async with self._renewing:
             if refused_generation == self._generation:
-                self._client = await self._open()
+                self._client = None
                 self._generation += 1
             return self._generation
 
@@ -95,19 +99,45 @@ class CompatibleTransport:
         """From now on requests are signed with the server's clock."""
         self._clock.set(server_time)
 
+    async def _ready(self) -> Any:
+        async with self._renewing:
+            if self._client is None:
+                self._client = await self._open()
+            return self._client
+
     async def _open(self) -> Any:
         client = await self._clients.enter_async_context(
-            open_client(self._access, retrying=False, max_connections=self._max_connections)
+            open_client(
+                self._access,
+                retrying=False,
+                max_connections=self._max_connections,
+                http_session=_reading_session(),
+            )
         )
         client.meta.events.register("before-call.sesv2.SendBulkEmail", _swap_body)
         client.meta.events.register("before-send.sesv2.SendBulkEmail", self._before_send)
         return client
 
     async def _before_send(self, request: Any, **_: object) -> None:
-        await self._clock.correct(self._client, request)
+        await self._clock.correct(await self._ready(), request)
         if len(request.body) > LARGE_BODY_BYTES:
             request.body = io.BytesIO(request.body)
         _left.get().append(True)
+
+
+def _reading_session() -> type:
+    """The SDK's HTTP session, keeping a good answer's body for us: its own parser looks up every result's members."""
+    base: Any = direct_session()
+
+    class ReadingSession(base):  # type: ignore[misc]
+        async def send(self, request: Any) -> Any:
+            response = await super().send(request)
+            if response.status_code < FIRST_ERROR_STATUS:
+                _answered.get().append(await response.content)
+                response._content = b"{}"  # noqa: SLF001  what its parser is to see
+            return response
+
+    return ReadingSession
 
 
 def _endpoint_argument(prefix: bytes, suffix: bytes) -> dict[str, str]:

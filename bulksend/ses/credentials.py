@@ -27,6 +27,11 @@ class CredentialSource:
         self._looking = asyncio.Lock()
         self.generation = 0
 
+    @property
+    def due(self) -> bool:
+        """Whether it is time to look at them again."""
+        return asyncio.get_running_loop().time() >= self._look_at_s
+
     async def current(self) -> Credentials:
         """Raises whatever the SDK raises when there are none, or when they cannot be renewed.
 
@@ -53,17 +58,10 @@ class CredentialSource:
             return self.generation
 
     async def _look(self) -> None:
-        from botocore.exceptions import NoCredentialsError  # noqa: PLC0415
-
         loop = asyncio.get_running_loop()
         self._look_at_s = loop.time() + LOOK_AGAIN_S
         try:
-            if self._source is None:
-                self._source = await open_session(self._access).get_credentials()
-                if self._source is None:
-                    raise NoCredentialsError
-            frozen = await self._source.get_frozen_credentials()
-            found = Credentials(frozen.access_key, frozen.secret_key, frozen.token)
+            found = await self._read()
         except Exception as error:  # noqa: BLE001  it is raised to all who wait
             self._error = error
             self._look_at_s = float("-inf")
@@ -74,3 +72,13 @@ class CredentialSource:
                     self.generation += 1
                 self._current = found
         self._looked_at_s = loop.time()
+
+    async def _read(self) -> Credentials:
+        from botocore.exceptions import NoCredentialsError  # noqa: PLC0415
+
+        if self._source is None:
+            self._source = await open_session(self._access).get_credentials()
+            if self._source is None:
+                raise NoCredentialsError
+        frozen = await self._source.get_frozen_credentials()
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token)

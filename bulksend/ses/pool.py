@@ -50,19 +50,23 @@ class Pool:
         self._out: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def take(self) -> Connection:
-        """A connection that stands, for one exchange. Raises NoConnectionError."""
+    def take_idle(self) -> Connection | None:
+        """A connection that stands, for one exchange; None when one has to be made."""
         now_s = asyncio.get_running_loop().time()
         while self._idle:
             connection = self._idle.pop()
             # The sweeper may be late: the process may have been stopped for a while.
             if now_s < min(connection.good_until_s, connection.idle_since_s + MAX_IDLE_S) and connection.quiet():
-                break
+                self._out.add(connection)
+                return connection
             connection.close()
-        else:
-            connection = await self._connect()
-            if not connection.stands():
-                raise NoConnectionError(f"{self._peer.host} hung up at once")
+        return None
+
+    async def take_new(self) -> Connection:
+        """A connection made for this exchange. Raises NoConnectionError."""
+        connection = await self._connect()
+        if not connection.stands():
+            raise NoConnectionError(f"{self._peer.host} hung up at once")
         self._out.add(connection)
         return connection
 

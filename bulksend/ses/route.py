@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from bulksend.errors import AccountError
 from bulksend.ses.client import AwsAccess, explained, open_client
 from bulksend.ses.pool import Peer
 
@@ -53,7 +54,7 @@ async def find_route(access: AwsAccess, prefix: bytes) -> Route | Detour:
     """Ask the SDK. `prefix` is the campaign's frozen one.
 
     Raises:
-        AccountError: there are no credentials, or no region.
+        AccountError: there are no credentials, or no region; the authorities' certificates cannot be read.
     """
     if b'"EndpointId":' in prefix:
         return Detour("the campaign goes through a multi-region endpoint, whose signature is another")
@@ -105,6 +106,13 @@ def _tls(verify: object) -> ssl.SSLContext:
     """
     from botocore.httpsession import get_cert_path  # noqa: PLC0415
 
-    context = ssl.create_default_context(cafile=get_cert_path(verify))
+    bundle = get_cert_path(verify)
+    try:
+        context = ssl.create_default_context(cafile=bundle)
+    except OSError as error:
+        raise AccountError(
+            f"the certificates in {bundle} cannot be read: {error.strerror or error}",
+            hint="Correct AWS_CA_BUNDLE, or ca_bundle in ~/.aws/config.",
+        ) from error
     context.set_alpn_protocols(["http/1.1"])
     return context

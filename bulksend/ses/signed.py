@@ -13,11 +13,11 @@ from bulksend import __version__
 from bulksend.model import Answer, Doubtful, NotSent
 from bulksend.ses.answers import answer_of_error, answer_of_reply
 from bulksend.ses.client import AwsAccess
-from bulksend.ses.connection import Lost
+from bulksend.ses.connection import Connection, Lost
 from bulksend.ses.credentials import CredentialSource
 from bulksend.ses.pool import NoConnectionError, Pool
 from bulksend.ses.route import Route
-from bulksend.ses.signing import Credentials, SignedHead, Signer
+from bulksend.ses.signing import SignedHead, Signer
 from bulksend.ses.skew import ServerClock
 
 __all__ = ["SignedTransport"]
@@ -48,7 +48,8 @@ class SignedTransport:
             ("User-Agent", f"bulksend/{__version__}"),
         )
         self._head: SignedHead | None = None
-        self._head_of: tuple[Credentials, int] | None = None
+        self._head_of = (0, 0)
+        """When it was signed (epoch seconds), and with which generation of credentials."""
         self._head_bytes = b""
 
     async def __aenter__(self) -> Self:
@@ -60,22 +61,31 @@ class SignedTransport:
     async def send(self, entries_json: bytes | memoryview) -> Answer:
         """One call, attempted once. See the engine's Transport."""
         try:
-            credentials = await self._credentials.current()
-            generation = self._credentials.generation
-            connection = await self._pool.take()
+            connection = self._pool.take_idle() or await self._pool.take_new()
         except NoConnectionError as error:
             return NotSent(str(error))
         except asyncio.CancelledError:
             return NotSent("interrupted before sending")
-        except Exception as error:  # noqa: BLE001  whatever the SDK raises for want of credentials is an answer
-            return answer_of_error(error, self._credentials.generation, sent=False)
         try:
-            head = self._signed_head(credentials, entries_json)
-            reply = await connection.exchange((head, self._prefix, entries_json, self._suffix), self._answer_timeout_s)
-        except asyncio.CancelledError:
-            return Doubtful("interrupted while the answer was awaited")
+            return await self._send(connection, entries_json)
         finally:
             self._pool.give_back(connection)
+
+    async def _send(self, connection: Connection, entries_json: bytes | memoryview) -> Answer:
+        try:
+            of_now = (int(self._clock.now()), self._credentials.generation)
+            if self._head_of != of_now or self._credentials.due:
+                await self._sign_head()
+        except asyncio.CancelledError:
+            return NotSent("interrupted before sending")
+        except Exception as error:  # noqa: BLE001  whatever the SDK raises for want of credentials is an answer
+            return answer_of_error(error, self._credentials.generation, sent=False)
+        generation = self._head_of[1]
+        try:
+            parts = (self._signed(entries_json), self._prefix, entries_json, self._suffix)
+            reply = await connection.exchange(parts, self._answer_timeout_s)
+        except asyncio.CancelledError:
+            return Doubtful("interrupted while the answer was awaited")
         if isinstance(reply, Lost):
             return Doubtful(reply.reason)
         return answer_of_reply(reply, generation)
@@ -88,18 +98,22 @@ class SignedTransport:
         """From now on requests are signed with the server's clock."""
         self._clock.set(server_time)
 
-    def _signed_head(self, credentials: Credentials, entries_json: bytes | memoryview) -> bytes:
-        """Request line and headers, signed as of now."""
+    async def _sign_head(self) -> None:
+        """Once a second, and whenever there are other keys: all that does not depend on the body."""
+        credentials = await self._credentials.current()
         now = int(self._clock.now())
-        if self._head is None or self._head_of != (credentials, now):
-            self._head = self._signer.head(credentials, "POST", self._path, self._headers, now)
-            self._head_of = (credentials, now)
-            lines = [f"POST {self._path} HTTP/1.1", *(f"{name}: {value}" for name, value in self._head.headers), ""]
-            self._head_bytes = "\r\n".join(lines).encode()
+        head = self._signer.head(credentials, "POST", self._path, self._headers, now)
+        lines = [f"POST {self._path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.headers), ""]
+        self._head = head
+        self._head_of = (now, self._credentials.generation)
+        self._head_bytes = "\r\n".join(lines).encode()
+
+    def _signed(self, entries_json: bytes | memoryview) -> bytes:
+        """Request line and headers for these entries."""
+        assert self._head is not None
         body_hash = self._prefix_hash.copy()
         body_hash.update(entries_json)
         body_hash.update(self._suffix)
         authorization = self._head.authorization(body_hash.hexdigest())
         length = self._frame_bytes + len(entries_json)
-        rest = f"Authorization: {authorization}\r\nContent-Length: {length}\r\n\r\n"
-        return self._head_bytes + rest.encode()
+        return self._head_bytes + f"Authorization: {authorization}\r\nContent-Length: {length}\r\n\r\n".encode()

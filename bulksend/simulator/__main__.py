@@ -1,4 +1,4 @@
-"""`python -m bulksend.simulator`: every setting is an option."""
+"""`bulksend simulate`, also `python -m bulksend.simulator`: every setting is an option."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ __all__ = ["main"]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m bulksend.simulator", description="An SES v2 over HTTP on loopback."
-    )
+    parser = argparse.ArgumentParser(prog="bulksend simulate", description="An SES v2 over HTTP on loopback.")
     kinds: dict[str, type] = {"int": int, "float": float, "float | None": float, "str": str}
     for option in SimulatorSettings.options():
         flag, kind, text = f"--{option.name.replace('_', '-')}", str(option.type), option.metadata["help"]

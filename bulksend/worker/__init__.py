@@ -5,20 +5,22 @@ from __future__ import annotations
 from bulksend.worker.control import Retried, cancel, pause, prune, retry
 from bulksend.worker.forget import Forgotten, forget
 from bulksend.worker.planning import Planned, plan
-from bulksend.worker.rehearsal import dry_run, send_samples
+from bulksend.worker.rehearsal import Rehearsed, dry_run, send_samples
 from bulksend.worker.relist import left_out, relist, states_of_list
 from bulksend.worker.results import STATES, Doubt, Resolved, doubts, resolve, results
 from bulksend.worker.sending import Sent, send
-from bulksend.worker.store import Store, Target, find_target
+from bulksend.worker.store import Standing, Store, Target, find_target, is_file
 
 __all__ = [
     "STATES",
     "Doubt",
     "Forgotten",
     "Planned",
+    "Rehearsed",
     "Resolved",
     "Retried",
     "Sent",
+    "Standing",
     "Store",
     "Target",
     "cancel",
@@ -26,6 +28,7 @@ __all__ = [
     "dry_run",
     "find_target",
     "forget",
+    "is_file",
     "left_out",
     "pause",
     "plan",

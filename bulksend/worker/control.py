@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 from bulksend.errors import UsageError
@@ -19,19 +20,29 @@ DROPPED = "DROPPED"
 class Retried:
     """How many dead letters are pending again.
 
-    `forgotten` counts those that were asked for and stay dead: they were removed at a person's request.
+    `forgotten` counts those that were asked for and stay dead: they were removed at a person's request. `too_early`
+    counts what was dropped out of doubt less than 31 minutes after its request.
     """
 
     again: int
     forgotten: int
+    too_early: int = 0
 
 
 def pause(store: Store, campaign: Campaign) -> CampaignState:
     """Let the sending process drain and end; nothing is sent until somebody sends again. Returns the state it is in.
 
     Raises:
-        UsageError: it is finished or cancelled.
+        UsageError: it is not being sent.
     """
+    if campaign.state is CampaignState.PLANNED:
+        raise UsageError(
+            f"{campaign.name!r} is not being sent", hint=f"It only begins with bulksend send {campaign.name}."
+        )
+    if campaign.state is CampaignState.HALTED:
+        raise UsageError(
+            f"{campaign.name!r} is halted already", hint=f"Why, and what to do: bulksend status {campaign.name}."
+        )
     return _ask(store, campaign, CampaignState.PAUSED)
 
 
@@ -51,42 +62,59 @@ def retry(store: Store, campaign: Campaign, *, status: str = "", reason: str = "
     accepted, so it must be asked for by its status, DROPPED, and be 31 minutes old like any doubt that is sent again.
 
     Raises:
-        UsageError: the campaign was cancelled, or pruned.
+        UsageError: the campaign was cancelled, or pruned; or no dead letter has this status and reason.
     """
     if campaign.state is CampaignState.CANCELLED:
         raise UsageError(f"{campaign.name!r} was cancelled", hint="Plan it under another name to send it after all.")
     store.refuse_pruned(campaign)
     now = store.journal.now()
+    dead = [report for report in store.journal.reports(campaign) if report.state is EntryState.DEAD]
     wanted = [
         report
-        for report in store.journal.reports(campaign)
-        if report.state is EntryState.DEAD
-        and (report.status != DROPPED or (status and report.at is not None and now - report.at >= RESEND_AFTER_S))
+        for report in dead
+        if (report.status != DROPPED or status)
         and (not status or _letters(report.status) == _letters(status))
         and reason.lower() in report.reason.lower()
     ]
+    if (status or reason) and not wanted:
+        counts = Counter(report.status for report in dead)
+        there_are = ", ".join(f"{count:,} {of}" for of, count in counts.most_common()) or "none"
+        raise UsageError(
+            f"no dead letter of {campaign.name!r} has that status and reason", hint=f"Dead letters are: {there_are}."
+        )
     gone = store.journal.forgotten(campaign)
-    there = [(report, SettlementVerdict.RETURNED) for report in wanted if (report.chunk, report.index) not in gone]
-    return Retried(store.journal.decide_entries(campaign, there, why), len(wanted) - len(there))
+    there = [report for report in wanted if (report.chunk, report.index) not in gone]
+    ripe = [
+        (report, SettlementVerdict.RETURNED)
+        for report in there
+        if report.status != DROPPED or (report.at is not None and now - report.at >= RESEND_AFTER_S)
+    ]
+    again = store.journal.decide_entries(campaign, ripe, why)
+    return Retried(again, len(wanted) - len(there), len(there) - len(ripe))
 
 
 def prune(store: Store, campaign: Campaign) -> int:
-    """Remove a campaign's snapshot, which is its whole list, and SES's texts; the numbers stay. Returns files removed.
+    """Remove a campaign's snapshot, which is its whole list, and all texts about its recipients; the numbers stay.
+
+    Returns how many files were removed.
 
     Raises:
+        CampaignBusyError: somebody sends from the store, or plans in it.
+        JournalError: the journal cannot be written.
         UsageError: it is neither finished nor cancelled.
     """
-    if campaign.state not in (CampaignState.FINISHED, CampaignState.CANCELLED):
-        raise UsageError(
-            f"{campaign.name!r} is {campaign.state.value}",
-            hint="Let it finish, or cancel it: bulksend cancel. Without its list it could never be sent.",
-        )
-    store.journal.prune(campaign)
-    snapshot = store.snapshot_of(campaign)
-    there = [path for path in (snapshot, snapshot.with_suffix(".skipped.parquet")) if path.exists()]
-    for path in there:
-        path.unlink()
-    return len(there)
+    with store.tidied(), store.journal.sending():
+        campaign = store.journal.campaign(campaign.name)
+        if campaign.state not in (CampaignState.FINISHED, CampaignState.CANCELLED):
+            raise UsageError(
+                f"{campaign.name!r} is {campaign.state.value}",
+                hint=f"Let it finish, or cancel it: bulksend cancel {campaign.name}. "
+                "Without its list it could never be sent.",
+            )
+        store.journal.prune(campaign)
+        removed = store.sweep()
+        store.journal.clear_free_space()
+    return removed
 
 
 def _ask(store: Store, campaign: Campaign, state: CampaignState) -> CampaignState:

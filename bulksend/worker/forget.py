@@ -33,7 +33,8 @@ def forget(store: Store, address: str) -> Forgotten:
     """Remove an address, compared as duplicates are, with all that is kept of it; numbers and states stay.
 
     Raises:
-        CampaignBusyError: somebody sends from the store.
+        CampaignBusyError: somebody sends from the store, or plans in it.
+        JournalError: the journal cannot be written.
         SnapshotError: a snapshot is missing or damaged, or cannot be written anew.
         UsageError: it is no address that could be in a list.
     """
@@ -41,9 +42,8 @@ def forget(store: Store, address: str) -> Forgotten:
     if key in ("", FORGOTTEN_ADDRESS):
         raise UsageError(f"{address!r} is not an address", hint="Name the address that is to be removed.")
     campaigns = rows = never_sent = mentions = pruned = 0
-    with store.journal.sending():
+    with store.tidied(), store.journal.sending():
         for campaign in store.journal.campaigns():
-            _remove_stale(store, campaign)  # of a removal that was killed
             if not store.snapshot_of(campaign).exists():
                 _refuse_lost(store, campaign)
                 pruned += 1
@@ -62,6 +62,7 @@ def forget(store: Store, address: str) -> Forgotten:
                 rows += removed.rows
                 never_sent += _take_up(store, campaign, removed)
         store.journal.forget_address(key)
+        store.journal.clear_free_space()
     return Forgotten(campaigns, rows, never_sent, mentions, pruned)
 
 
@@ -83,7 +84,7 @@ def _take_up(store: Store, campaign: Campaign, removed: Removed) -> int:
         size_bytes=removed.size_bytes,
         sha256=removed.sha256,
     )
-    _remove_stale(store, store.journal.campaign(campaign.name))
+    store.sweep()
     return dropped
 
 
@@ -91,11 +92,3 @@ def _new_name(store: Store, campaign: Campaign) -> str:
     """One that no file of the campaign has."""
     names = (f"{campaign.id}.{number}.parquet" for number in count(1))
     return next(name for name in names if name != campaign.snapshot and not (store.snapshots / name).exists())
-
-
-def _remove_stale(store: Store, campaign: Campaign) -> None:
-    """Files of the campaign that the journal knows nothing of."""
-    current = store.snapshot_of(campaign)
-    for path in store.snapshots.glob(f"{campaign.id}.*"):
-        if path not in (current, current.with_suffix(".skipped.parquet")):
-            path.unlink()

@@ -42,14 +42,20 @@ def configure_log(level: str, form: Literal["auto", "text", "json"]) -> None:
 
 
 class RunLog:
-    """An observer that logs. SES's error texts may hold addresses, so only its statuses are logged."""
+    """An observer that logs. SES's error texts may hold addresses, so only its statuses are logged.
 
-    def __init__(self, campaign: str) -> None:
+    `on_terminal` leaves out what whoever sits there is told anyway.
+    """
+
+    def __init__(self, campaign: str, *, on_terminal: bool = False) -> None:
         self._log = structlog.get_logger().bind(campaign=campaign)
+        self._on_terminal = on_terminal
 
     def observe(self, fact: Fact) -> None:
         """One line, or none."""
         match fact:
+            case Waiting() | CircuitChanged() | CampaignHalted() if self._on_terminal:
+                pass
             case QuotaRead():
                 account = fact.account
                 self._log.info(

@@ -8,22 +8,24 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from bulksend.config import AttachedFile, CampaignFile, Settings, frozen_keys, read_attachments
 from bulksend.errors import CampaignChangedError, ListError
 from bulksend.model import Binding, Campaign, CampaignState, Policy
-from bulksend.recipients import Mapping, Snapshot, take_snapshot
+from bulksend.recipients import Mapping, Snapshot, skipped_rows, take_snapshot
 from bulksend.recipients.source import ListFormat, list_digest
-from bulksend.ses import Envelope, EnvelopeAttachment, find_binding
+from bulksend.ses import Envelope, EnvelopeAttachment, TemplateNames, find_binding
 from bulksend.worker.access import aws_access
 from bulksend.worker.store import Store
-from bulksend.worker.templates import template_variables
+from bulksend.worker.templates import template_use
 
 __all__ = ["Planned", "plan", "policy_of"]
 
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 ID_LENGTH = 26
+REASONS_SHOWN = 3
 LIMIT = "limit"
 """Frozen with a campaign that was planned for the first rows only."""
 
@@ -56,6 +58,7 @@ def plan(
         ConfigError: an attachment cannot be read.
         CampaignChangedError: the name is known, with something else behind it; the keys that differ are named.
         ListError: the list cannot be used, or has no usable recipient.
+        TemplateError: the inline template has more than simple substitutions.
         UsageError: the campaign is known, and was pruned.
     """
     attached = read_attachments(file.content.attachments, file.path)
@@ -72,26 +75,27 @@ def plan(
             store.journal.set_policy(known, policy)
         return Planned(store.journal.campaign(file.name), is_new=False)
     campaign_id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
-    variables = template_variables(file, settings, binding)
-    snapshot = take_snapshot(
-        file.recipients.path,
-        _mapping(file, variables.names),
-        campaign_id=campaign_id,
-        folder=store.snapshots,
-        form=_form(file, settings),
-        limit=limit,
-        on_progress=on_progress,
-    )
-    try:
-        campaign = _campaign(campaign_id, file, binding, snapshot, attached, frozen)
-        _refuse_empty(campaign, file.recipients.path)
-        if not again:
-            _refuse_repetition(campaign, store)
-        store.journal.add(campaign, snapshot.chunks)
-    except BaseException:
-        remove_snapshot(snapshot.path)
-        raise
-    return Planned(campaign, is_new=True, warnings=(*variables.warnings, *snapshot.warnings))
+    template = template_use(file, settings, binding)
+    with store.planning():
+        snapshot = take_snapshot(
+            file.recipients.path,
+            _mapping(file, template.names),
+            campaign_id=campaign_id,
+            folder=store.snapshots,
+            form=_form(file, settings),
+            limit=limit,
+            on_progress=on_progress,
+        )
+        try:
+            campaign = _campaign(campaign_id, file, binding, snapshot, attached, frozen)
+            _refuse_empty(campaign, file.recipients.path, snapshot.path)
+            if not again:
+                _refuse_repetition(campaign, store)
+            store.journal.add(campaign, snapshot.chunks)
+        except BaseException:
+            remove_snapshot(snapshot.path)
+            raise
+    return Planned(campaign, is_new=True, warnings=(*template.warnings, *snapshot.warnings))
 
 
 def policy_of(file: CampaignFile) -> Policy:
@@ -114,7 +118,7 @@ def _form(file: CampaignFile, settings: Settings) -> ListFormat:
     )
 
 
-def _mapping(file: CampaignFile, variables: frozenset[str] | None) -> Mapping:
+def _mapping(file: CampaignFile, names: TemplateNames) -> Mapping:
     return Mapping(
         address=file.recipients.address,
         data=file.recipients.data,
@@ -125,7 +129,8 @@ def _mapping(file: CampaignFile, variables: frozenset[str] | None) -> Mapping:
         bcc=file.recipients.bcc,
         display_name=file.recipients.display_name,
         headers=dict(file.recipients.headers),
-        template_variables=variables,
+        template_needs=names.needed,
+        template_may_use=names.optional,
     )
 
 
@@ -210,10 +215,14 @@ def _refuse_changes(
         raise CampaignChangedError(f"{file.name!r} differs in {'; '.join(changed)}")
 
 
-def _refuse_empty(campaign: Campaign, path: Path | str) -> None:
+def _refuse_empty(campaign: Campaign, path: Path | str, snapshot: Path) -> None:
     if campaign.entries == 0:
-        reasons = ", ".join(f"{count} {reason.value}" for reason, count in campaign.skipped.items() if count)
-        raise ListError(f"{path} has no usable recipient: of {campaign.rows} rows {reasons or 'none is left'}")
+        reasons = ", ".join(f"{count:,} {reason.value}" for reason, count in campaign.skipped.items() if count)
+        first = "; ".join(f"row {one.row}: {one.detail}" for one in islice(skipped_rows(snapshot), REASONS_SHOWN))
+        raise ListError(
+            f"{path} has no usable recipient: of {campaign.rows:,} {'row' if campaign.rows == 1 else 'rows'} "
+            f"{reasons or 'none is left'} ({first})"
+        )
 
 
 def _refuse_repetition(campaign: Campaign, store: Store) -> None:

@@ -6,19 +6,21 @@ Whoever sends that list must not send copies: what the campaign itself will send
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from email.header import decode_header, make_header
-from email.utils import parseaddr
-from itertools import chain
+from dataclasses import dataclass
+from json import JSONDecoder
 from typing import Any
 
 import orjson
 
 from bulksend.errors import SnapshotError, UsageError
 from bulksend.model import Campaign, CampaignState, Chunk, EntryState
-from bulksend.recipients import FORGOTTEN_ADDRESS
+from bulksend.recipients import FORGOTTEN_ADDRESS, ListColumns
+from bulksend.worker.control import DROPPED
 from bulksend.worker.store import Store
 
-__all__ = ["left_out", "relist", "states_of_list"]
+__all__ = ["Relisted", "left_out", "relist", "states_of_list"]
+
+_JSON = JSONDecoder()
 
 OVER = (CampaignState.FINISHED, CampaignState.CANCELLED)
 STATES = {state.name.lower(): state for state in EntryState}
@@ -66,80 +68,108 @@ def states_of_list(store: Store, campaign: Campaign, states: Collection[str] = (
     return chosen
 
 
-def left_out(store: Store, campaign: Campaign, states: Collection[str]) -> int:
-    """How many entries in these states are not given, for they were removed at a person's request."""
+def left_out(store: Store, campaign: Campaign, states: Collection[str], status: str = "") -> tuple[int, int]:
+    """How many entries in these states are not given: removed at a person's request, and dropped out of doubt."""
     gone = store.journal.forgotten(campaign)
     wanted = {STATES[name] for name in states}
-    return sum(r.state in wanted and (r.chunk, r.index) in gone for r in store.journal.reports(campaign)) if gone else 0
+    forgotten = dropped = 0
+    for report in store.journal.reports(campaign):
+        if report.state in wanted:
+            if (report.chunk, report.index) in gone:
+                forgotten += 1
+            elif report.status == DROPPED and not status:
+                dropped += 1
+    return forgotten, dropped
 
 
-def relist(store: Store, campaign: Campaign, states: Collection[str] = ()) -> tuple[list[str], Iterator[list[str]]]:
-    """Columns and rows of a list of the entries in these states; see `states_of_list`.
+@dataclass(frozen=True, slots=True)
+class Relisted:
+    """Rows as a list: the names of its columns, those of them whose cells are JSON values, and the rows.
 
-    Columns are those of addresses, under the names that the campaign used, and one per key of the template's data;
-    what is not text is JSON. What was removed at a person's request is left out. One chunk is in memory at a time.
+    None is null. As CSV it is written with `delimiter`, in `encoding`: what the campaign file says of its list.
+    """
+
+    columns: tuple[str, ...]
+    json: frozenset[str]
+    rows: Iterator[list[str | None]]
+    delimiter: str
+    encoding: str
+
+
+def relist(
+    store: Store, campaign: Campaign, states: Collection[str] = (), *, status: str = "", as_csv: bool = True
+) -> Relisted:
+    """The entries in these states as a list that makes the same entries of them; see `states_of_list`.
+
+    `status` takes only those with that status. Without it, what was dropped out of doubt is left out: SES may have
+    accepted it. What was removed at a person's request is left out as well. One chunk is in memory at a time.
 
     Raises:
         SnapshotError: the snapshot is missing or damaged.
-        UsageError: these cannot be given, or the campaign was pruned.
+        UsageError: these cannot be given, or not `as_csv`; or the campaign was pruned.
     """
     wanted = [STATES[name] for name in states_of_list(store, campaign, states)]
-    used = {kind: _column(campaign, kind) for kind in ("address", "display_name", "cc", "bcc")}
-    names = {kind: name for kind, name in used.items() if name is not None}
-    entries = _entries(store, campaign, wanted)
-    first = next(entries, None)
-    if first is None:
-        return list(dict.fromkeys(names.values())), iter(())
-    columns = list(dict.fromkeys([*names.values(), *_data(first[1])]))
-
-    def rows() -> Iterator[list[str]]:
-        for address, entry in chain([first], entries):
-            cells = _data(entry)
-            given = _destination(address, entry["Destination"])
-            # A display name that is data as well is taken from there: it was not encoded.
-            cells |= {name: given[kind] for kind, name in names.items() if kind != "display_name" or name not in cells}
-            yield [cells[name] for name in columns]
-
-    return columns, rows()
-
-
-def _entries(store: Store, campaign: Campaign, wanted: Collection[EntryState]) -> Iterator[tuple[str, dict[str, Any]]]:
     with store.read_snapshot(campaign) as reader:
+        columns = reader.list_columns
+    if as_csv and not columns.is_text:
+        raise UsageError(
+            f"the list of {campaign.name!r} has nulls, or values that are not text, which CSV cannot hold",
+            hint="Write it as Parquet: --out NAME.parquet.",
+        )
+    frozen = {key: orjson.loads(campaign.frozen.get(f"recipients.{key}", "null")) for key in ("delimiter", "encoding")}
+    return Relisted(
+        columns.all,
+        frozenset(columns.json),
+        _rows(store, campaign, wanted, status),
+        frozen["delimiter"] or ",",
+        frozen["encoding"] or "utf-8",
+    )
+
+
+def _rows(store: Store, campaign: Campaign, wanted: Collection[EntryState], status: str) -> Iterator[list[str | None]]:
+    with store.read_snapshot(campaign) as reader:
+        columns = reader.list_columns
         chunk: Chunk | None = None
         addresses: list[str] = []
+        kept: list[tuple[str | None, ...]] = []
         for report in store.journal.reports(campaign):
-            if report.state not in wanted:
+            if report.state not in wanted or (report.status != status if status else report.status == DROPPED):
                 continue
             if chunk is None or chunk.number != report.chunk:
                 chunk, addresses = reader.chunk(report.chunk), reader.addresses(report.chunk)
+                kept = reader.kept(report.chunk)
             i = report.index
             if i >= len(chunk):
                 raise SnapshotError(f"chunk {report.chunk} of {campaign.snapshot}")
             if addresses[i] != FORGOTTEN_ADDRESS:
-                yield addresses[i], orjson.loads(chunk.entries[chunk.offsets[i] : chunk.offsets[i + 1] - 1])
+                entry = orjson.loads(chunk.entries[chunk.offsets[i] : chunk.offsets[i + 1] - 1])
+                cells = _cells(columns, addresses[i], entry) | dict(zip(columns.kept, kept[i], strict=True))
+                yield [cells[name] for name in columns.all]
 
 
-def _column(campaign: Campaign, kind: str) -> str | None:
-    """The name of a column of addresses, if the campaign has one."""
-    text = campaign.frozen.get(f"recipients.{kind}")
-    if text is None:
-        return None
-    try:
-        return str(orjson.loads(text))
-    except orjson.JSONDecodeError:  # of a long value, the digest is kept
-        raise UsageError(f"the name of the column recipients.{kind} is too long to be known again") from None
+def _cells(columns: ListColumns, address: str, entry: dict[str, Any]) -> dict[str, str | None]:
+    """The cells of a row by their columns, but those that the snapshot keeps by themselves."""
+    destination = entry["Destination"]
+    cells: dict[str, str | None] = {columns.address: address}
+    for name, kind in ((columns.cc, "CcAddresses"), (columns.bcc, "BccAddresses")):
+        if name is not None:
+            cells[name] = ", ".join(destination.get(kind, ()))
+    data = entry["ReplacementEmailContent"]["ReplacementTemplate"]["ReplacementTemplateData"]
+    for name, value in _values(data):
+        if name not in columns.data:
+            continue  # of default_data alone
+        if name in columns.json:
+            cells[name] = None if value == "null" else value
+        else:
+            cells[name] = orjson.loads(value) if value.startswith('"') else None
+    return cells
 
 
-def _destination(address: str, destination: dict[str, list[str]]) -> dict[str, str]:
-    name, _ = parseaddr(destination["ToAddresses"][0])
-    return {
-        "address": address,
-        "display_name": str(make_header(decode_header(name))) if name else "",
-        "cc": ", ".join(destination.get("CcAddresses", ())),
-        "bcc": ", ".join(destination.get("BccAddresses", ())),
-    }
-
-
-def _data(entry: dict[str, Any]) -> dict[str, str]:
-    data = orjson.loads(entry["ReplacementEmailContent"]["ReplacementTemplate"]["ReplacementTemplateData"])
-    return {name: value if isinstance(value, str) else orjson.dumps(value).decode() for name, value in data.items()}
+def _values(data: str) -> Iterator[tuple[str, str]]:
+    """The names of a JSON object without spaces, each with its value's JSON as it is written there."""
+    at = 1
+    while data[at] != "}":
+        name, at = _JSON.raw_decode(data, at + (data[at] == ","))
+        start = at + 1
+        _, at = _JSON.raw_decode(data, start)
+        yield name, data[start:at]

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -40,6 +40,9 @@ __all__ = ["Sent", "send"]
 
 MAX_FLYING_BYTES = 64 * 1024 * 1024
 """Requests in the air hold a copy of the frozen frame each: with large attachments there can only be a few."""
+
+GC_THRESHOLD = 20_000
+"""Objects made more than freed before a collection: an answer alone is a hundred, soon freed and in no cycles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,7 @@ async def _send(  # noqa: PLR0917  the parts to wire
         ):
             gc.collect()
             gc.freeze()  # the SDK's models are many and live for ever: later collections need not walk them
+            gc.set_threshold(GC_THRESHOLD)
             with _ChunkThread(reader, redirect) as source:
                 engine = Engine(
                     campaign.id,
@@ -203,19 +207,22 @@ def _draining(engine: Engine, on_signal: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     asked = 0
 
-    def stop() -> None:
+    def stop(number: signal.Signals) -> None:
         nonlocal asked
         asked += 1
-        on_signal()
         if asked == 1:
             engine.drain()
-        else:
+        elif number is not signal.SIGHUP:  # a terminal that closes says so twice: the shell does, and the system
             engine.abandon()
+        with suppress(OSError):  # the terminal may be gone
+            on_signal()
 
-    signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    # What was inherited as ignored stays so: nohup means that the run outlives its terminal.
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signals = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
     try:
         for number in signals:
-            loop.add_signal_handler(number, stop)
+            loop.add_signal_handler(number, stop, number)
     except (RuntimeError, ValueError):  # not the main thread: whoever owns the process drains it
         signals = []
     try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
-from bulksend.config import CampaignFile, Settings, load_template
+from bulksend.config import CampaignFile, InlineTemplate, Settings, load_template
 from bulksend.errors import BulksendError
 from bulksend.model import Binding
 from bulksend.ses import (
@@ -15,29 +15,31 @@ from bulksend.ses import (
     ListedTemplate,
     TemplateContent,
     TemplateError,
+    TemplateNames,
     TemplateNotFoundError,
     Templates,
     fill,
-    variables_of,
+    names_in,
+    not_simple,
 )
 from bulksend.worker.access import aws_access, wanting_region
 
 __all__ = [
     "StoredTemplate",
-    "TemplateVariables",
+    "TemplateUse",
     "list_templates",
     "pull_template",
     "push_template",
     "render_template",
-    "template_variables",
+    "template_use",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class TemplateVariables:
-    """The names that a campaign's template takes from its data; None where they are not known, and then why."""
+class TemplateUse:
+    """What a campaign's template takes from its data, as far as that is known, and what its reader should know."""
 
-    names: frozenset[str] | None
+    names: TemplateNames = field(default_factory=TemplateNames)
     warnings: tuple[str, ...] = ()
 
 
@@ -50,31 +52,38 @@ class StoredTemplate(TypedDict):
     text: str | None
 
 
-def template_variables(file: CampaignFile, settings: Settings, binding: Binding) -> TemplateVariables:
+def template_use(file: CampaignFile, settings: Settings, binding: Binding) -> TemplateUse:
     """Read the inline template, or ask SES for the stored one.
 
-    Whatever goes wrong is a warning: only a check is lost.
+    Where that cannot be had or understood there is a warning: only a check is lost.
+
+    Raises:
+        TemplateError: an inline template has more than simple substitutions, which is all that SES makes in one.
     """
     content = file.content
     if content.inline is not None:
-        return TemplateVariables(variables_of(content.inline.subject, content.inline.html, content.inline.text))
+        return TemplateUse(_inline_names(content.inline))
     name = content.template or _name_here(content.template_arn or "", binding)
     if name is None:
-        return TemplateVariables(
-            None,
-            ("the template belongs to another account or region: whether the list has all it uses is not checked",),
-        )
+        said = "the template belongs to another account or region: whether the list has all it uses is not checked"
+        return TemplateUse(warnings=(said,))
     access = aws_access(settings)
     try:
         stored = asyncio.run(_get(access, name))
     except TemplateNotFoundError:
-        return TemplateVariables(
-            None, (f"there is no template {name!r} in this account and region yet: SES will refuse the campaign",)
-        )
+        said = f"there is no template {name!r} in this account and region yet: SES will refuse the campaign"
+        return TemplateUse(warnings=(said,))
     except BulksendError as error:
         said = f"whether the list has all that the template {name!r} uses is not checked: {error.message}"
-        return TemplateVariables(None, (said,))
-    return TemplateVariables(variables_of(stored.subject, stored.html, stored.text))
+        return TemplateUse(warnings=(said,))
+    names = names_in(stored.subject, stored.html, stored.text)
+    if not names.unknown:
+        return TemplateUse(names)
+    said = (
+        f"whether the list has all that the template {name!r} uses is checked in part only: "
+        f"what these take from it is not known: {' '.join(names.unknown)}"
+    )
+    return TemplateUse(names, (said,))
 
 
 def push_template(path: Path, settings: Settings) -> str:
@@ -156,6 +165,18 @@ def render_template(file: CampaignFile, data: dict[str, object], settings: Setti
 
     with wanting_region():
         return asyncio.run(ask())
+
+
+def _inline_names(inline: InlineTemplate) -> TemplateNames:
+    parts = {"subject": inline.subject, "html": inline.html, "text": inline.text}
+    for key, part in parts.items():
+        if part is not None and (found := not_simple(part)) is not None:
+            raise TemplateError(
+                f"content.inline.{key} has {found}; there SES only puts values in the place of {{{{name}}}}",
+                hint="Write {{name}}, the name without spaces; for conditions, loops and partials store the template: "
+                "bulksend template push.",
+            )
+    return names_in(*parts.values())
 
 
 async def _get(access: AwsAccess, name: str) -> TemplateContent:

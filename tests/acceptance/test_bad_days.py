@@ -74,15 +74,20 @@ MOUNTS = """\
 31 22 0:40 / /mnt/share rw,relatime - nfs4 server:/share rw
 32 31 8:2 / /mnt/share/local\\040disk rw - ext4 /dev/sdb rw
 33 22 0:41 / /home/me/remote rw - fuse.sshfs me@host: rw
+34 22 0:42 / /mnt/Büro\\134a\\040日 rw - nfs4 server:/share rw
+35 22 0:43 / /mnt/jfs rw - fuse.juicefs JuiceFS:pics rw
+36 22 0:44 / /mnt/bucket rw - fuse mountpoint-s3 rw
+37 22 0:45 / /mnt/sealed rw - fuse.gocryptfs /home/me/.sealed rw
 """
 
 
 def test_a_network_file_system_is_refused(tmp_path: Path) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text(MOUNTS, "utf-8")
-    for good_place in ("/srv/store", "/mnt/share/local disk/store", "/mnt/sharealike"):
+    for good_place in ("/srv/store", "/mnt/share/local disk/store", "/mnt/sharealike", "/mnt/sealed"):
         refuse_network(Path(good_place), mounts)
-    for bad_place in ("/mnt/share/store", "/home/me/remote"):
+    strange = "/mnt/Büro\\a 日/store"
+    for bad_place in ("/mnt/share/store", "/home/me/remote", strange, "/mnt/jfs", "/mnt/bucket/store"):
         with pytest.raises(JournalError, match="network file system") as caught:
             refuse_network(Path(bad_place), mounts)
         assert "PostgreSQL" in caught.value.hint

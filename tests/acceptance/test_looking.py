@@ -81,8 +81,11 @@ def test_a_sender_that_was_killed_is_not_waited_for(folder: Path, simulator: Sim
         sender.wait()
         watched = bulksend("status", "launch", "--watch")
     assert watched.returncode == 0
-    assert "launch is sending" in watched.stdout
-    assert "To go on: bulksend resume launch" in watched.stderr
+    assert "launch was being sent by a process that died: bulksend resume launch" in watched.stdout
+    assert "is sending" not in watched.stdout
+    assert watched.stdout.count("rows read") == 1
+    assert "process that died" in bulksend("status", "launch").stdout
+    assert json.loads(bulksend("status", "launch", "--output", "json").stdout)["orphaned"] is True
 
 
 def test_results_as_parquet(folder: Path, simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:

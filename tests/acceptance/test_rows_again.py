@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import json
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -84,14 +88,12 @@ def test_the_dead_are_sent_again_as_a_list_of_their_own(folder: Path, simulator:
             "mail": "fault.message_rejected.1+b@example.com",
             "who": 'Bée, "B"',
             "copy": "x@example.com, y@example.com",
-            "places": "3",
             "first_name": '=1+1, "said" \\ he\nb',
         },
         {
             "mail": "fault.message_rejected.1+c@example.com",
             "who": "",
             "copy": "",
-            "places": "3",
             "first_name": "日本",
         },
     ]
@@ -102,12 +104,115 @@ def test_the_dead_are_sent_again_as_a_list_of_their_own(folder: Path, simulator:
     assert json.loads(sent.stdout)["accepted"] == 2
 
 
+TYPED = """\
+name = "NAME"
+[sender]
+from = "news@example.com"
+[content]
+inline = { subject = "Hello {{first}}", text = "{{seen}}" }
+default_data = { first = "friend", seen = "never", plan = { free = true } }
+tags = { fixed = "x" }
+[recipients]
+path = "PATH"
+display_name = "who"
+cc = "copy"
+data = ["first", "price", "seen", "more", "email"]
+dedupe = false
+tags = { segment = "{segment}-{number}", to = "{email}" }
+headers = { "List-Unsubscribe" = "<https://example.com/u/{token}>", "X-Name" = "n {number}" }
+"""
+
+
+def entries_of(folder: Path, name: str) -> list[str]:
+    """The campaign's entries, as they are in the snapshot, but for what says which campaign and row they are of."""
+    store = Store(folder / ".bulksend", SqliteJournal(folder / ".bulksend" / "journal.db"))
+    campaign = store.journal.campaign(name)
+    table = pq.read_table(store.snapshot_of(campaign))
+    made: Any = zip(table["row"].to_pylist(), table["entry"].to_pylist(), strict=True)
+    return [
+        entry.decode().replace(campaign.id, "ID").replace(f'"bulksend-row","Value":"{row}"', '"bulksend-row"')
+        for row, entry in made
+    ]
+
+
+def test_a_typed_list_comes_back_as_it_was(folder: Path, simulator: SimulatorProcess) -> None:
+    emails = ["fault.message_rejected.1+a@example.com", " Fault.MESSAGE_rejected.1+b@EXAMPLE.com ", "c@example.com"]
+    who = pa.array(["=?utf-8?q?x?=", "Zoë", None])
+    prices = pa.array([Decimal("19.90"), None, Decimal("1.00")], pa.decimal128(6, 2))
+    columns: dict[str, Any] = {
+        "email": emails,
+        "who": who,
+        "copy": ["x@example.com;Y@example.com", None, ""],
+        "first": ["a\r\nb", None, ""],
+        "price": prices,
+        "seen": pa.array([dt.datetime(2026, 1, 2, tzinfo=dt.UTC), None, None], pa.timestamp("us", "UTC")),
+        "more": pa.array([{"n": [1.5, None]}, {"n": []}, None]),
+        "segment": ["ä ö", None, ""],
+        "number": pa.array([7, None, 8], pa.int16()),
+        "token": ["t1", "t2", "t3"],
+    }
+    pq.write_table(pa.table(columns), folder / "list.parquet")
+    (folder / "one.toml").write_text(TYPED.replace("NAME", "one").replace("PATH", "list.parquet"), "utf-8")
+    planned = bulksend("plan", "one.toml", url=simulator.url)
+    assert planned.returncode == 0, planned.stderr
+    assert bulksend("cancel", "one", "--yes").returncode == 0
+    refused = bulksend("results", "one", "--format", "list")
+    assert refused.returncode == 2
+    assert "which CSV cannot hold" in refused.stderr
+    assert bulksend("results", "one", "--format", "list", "--out", "again.parquet").returncode == 0
+    (folder / "two.toml").write_text(TYPED.replace("NAME", "two").replace("PATH", "again.parquet"), "utf-8")
+    again = bulksend("plan", "two.toml", "--again", url=simulator.url)
+    assert again.returncode == 0, again.stderr
+    assert entries_of(folder, "two") == entries_of(folder, "one")
+    assert len(entries_of(folder, "one")) == 3
+
+
+def test_a_list_of_text_comes_back_as_it_was(folder: Path, simulator: SimulatorProcess) -> None:
+    header = ["email", "who", "copy", "first", "price", "seen", "more", "segment", "number", "token", "a,b"]
+    rows = [
+        ["a@example.com", "=?utf-8?q?x?=", "x@example.com ,Y@example.com", "a\rb", "19.90", "", "", "é", "", "t1", ""],
+        [" B@EXAMPLE.com", 'Zoë "Z"', "", 'say ""hi"";', "null", "{}", "", "", "a;b", "t2", "x"],
+    ]
+    with (folder / "list.csv").open("w", encoding="cp1252", newline="") as file:
+        csv.writer(file, delimiter=";", quoting=csv.QUOTE_ALL).writerows([header, *rows])
+    text = TYPED.replace("dedupe", 'delimiter = ";"\nencoding = "cp1252"\ndedupe')
+    (folder / "one.toml").write_text(text.replace("NAME", "one").replace("PATH", "list.csv"), "utf-8")
+    planned = bulksend("plan", "one.toml", url=simulator.url)
+    assert planned.returncode == 0, planned.stderr
+    assert bulksend("cancel", "one", "--yes").returncode == 0
+    assert bulksend("results", "one", "--format", "list", "--out", "again.csv").returncode == 0
+    (folder / "two.toml").write_text(text.replace("NAME", "two").replace("PATH", "again.csv"), "utf-8")
+    again = bulksend("plan", "two.toml", "--again", url=simulator.url)
+    assert again.returncode == 0, again.stderr
+    assert entries_of(folder, "two") == entries_of(folder, "one")
+    assert len(entries_of(folder, "one")) == 2
+
+
+def test_what_was_dropped_out_of_doubt_is_given_only_by_its_status(folder: Path, simulator: SimulatorProcess) -> None:
+    write(
+        folder / "list.csv",
+        ("fault.message_rejected.1+a@example.com", "", "", "Ann"),
+        ("fault.close_after_accepting.1+b@example.com", "", "", "Bob"),
+    )
+    (folder / "config.toml").write_text("[pacing]\nmax_recipients_per_s = 1\n", "utf-8")
+    assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 4
+    assert bulksend("resolve", "launch", "--drop").returncode == 0
+    assert facts_of()["dead"] == 2
+    for asked in ([], ["--state", "dead"]):
+        listed = bulksend("results", "launch", "--format", "list", *asked)
+        assert [line[-3:] for line in listed.stdout.splitlines()[1:]] == ["Ann"]
+        assert "before they were dropped: 1" in listed.stderr
+    listed = bulksend("results", "launch", "--format", "list", "--status", "DROPPED")
+    assert [line[-3:] for line in listed.stdout.splitlines()[1:]] == ["Bob"]
+    assert len(bulksend("results", "launch", "--status", "DROPPED").stdout.splitlines()) == 2
+
+
 def test_a_list_has_what_is_asked_for_and_never_what_was_skipped(folder: Path, simulator: SimulatorProcess) -> None:
     write(folder / "list.csv", ("a@example.com", "", "", "Ann"), ("nobody", "", "", "Eve"))
     assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 0
-    assert bulksend("results", "launch", "--format", "list").stdout == "mail,who,copy\n"
+    assert bulksend("results", "launch", "--format", "list").stdout == "mail,who,copy,first_name\n"
     accepted = bulksend("results", "launch", "--format", "list", "--state", "accepted").stdout
-    assert accepted.splitlines()[1:] == ["a@example.com,,,3,Ann"]
+    assert accepted.splitlines()[1:] == ["a@example.com,,,Ann"]
     skipped = bulksend("results", "launch", "--format", "list", "--state", "skipped")
     assert skipped.returncode == 2
     assert "never became an entry" in skipped.stderr
@@ -118,7 +223,7 @@ def test_what_a_campaign_sends_itself_is_not_given(folder: Path, simulator: Simu
     write(folder / "list.csv", ("a@example.com", "", "", "Ann"), ("b@example.com", "", "", "Bob"))
     assert bulksend("plan", "campaign.toml", url=simulator.url).returncode == 0
     listed = bulksend("results", "launch", "--format", "list")
-    assert (listed.returncode, listed.stdout) == (0, "mail,who,copy\n")
+    assert (listed.returncode, listed.stdout) == (0, "mail,who,copy,first_name\n")
     assert "2 pending rows are not in the list: launch is planned, and sends them itself." in listed.stderr
     for states in (("pending",), ("dead", "pending")):
         asked = [word for state in states for word in ("--state", state)]
@@ -130,7 +235,7 @@ def test_what_a_campaign_sends_itself_is_not_given(folder: Path, simulator: Simu
     assert bulksend("cancel", "launch", "--yes").returncode == 0
     for asked in ([], ["--state", "pending"]):
         given = bulksend("results", "launch", "--format", "list", *asked).stdout
-        assert given.splitlines()[1:] == ["a@example.com,,,3,Ann", "b@example.com,,,3,Bob"]
+        assert given.splitlines()[1:] == ["a@example.com,,,Ann", "b@example.com,,,Bob"]
     skipped = bulksend("results", "launch", "--format", "list", "--state", "skipped")
     assert "--state pending" in skipped.stderr
 
@@ -143,7 +248,7 @@ def test_what_is_in_doubt_is_given_only_if_asked_for(folder: Path, simulator: Si
     )
     assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 4
     listed = bulksend("results", "launch", "--format", "list")
-    assert listed.stdout == "mail,who,copy\n"
+    assert listed.stdout == "mail,who,copy,first_name\n"
     assert "2 rows in doubt are not in the list" in listed.stderr
     asked = bulksend("results", "launch", "--format", "list", "--state", "in_doubt")
     assert len(asked.stdout.splitlines()) == 3
@@ -213,7 +318,7 @@ def test_whoever_is_forgotten_is_never_sent_to(folder: Path, simulator: Simulato
     assert bulksend("retry", "launch").returncode == 0
     assert facts_of()["dead"] == 1, "its data is gone"
     listed = bulksend("results", "launch", "--format", "list")
-    assert listed.stdout == "mail,who,copy\n"
+    assert listed.stdout == "mail,who,copy,first_name\n"
     assert "not in the list, as they were removed by bulksend forget: 1" in listed.stderr
 
 
@@ -238,6 +343,16 @@ def test_no_file_has_the_address_afterwards(folder: Path, simulator: SimulatorPr
     assert facts_of() == before
     (row,) = [r for r in worker.results(store, store.journal.campaign("launch")) if r.state == "dead"]
     assert (row.address, row.status, row.reason) == ("forgotten", "MESSAGE_REJECTED", "")
+
+
+def test_cells_that_are_kept_for_a_list_are_forgotten_too(folder: Path, simulator: SimulatorProcess) -> None:
+    write(folder / "list.csv", ("a@example.com", "", "", "Ann"), ("bea@example.com", "Bea Person", "", "Bea"))
+    text = CAMPAIGN + 'data = ["first_name"]\ntags = { to = "{mail}" }\n'
+    (folder / "campaign.toml").write_text(text, "utf-8")
+    assert bulksend("plan", "campaign.toml", url=simulator.url).returncode == 0
+    assert files_with(folder, "bea person")
+    assert bulksend("forget", "bea@example.com", "--yes").returncode == 0
+    assert files_with(folder, "bea") == []
 
 
 class KilledError(JournalError):

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +73,17 @@ def one_run(
         uniform=random.Random(seed).uniform,
     )
     journal.now = loop.now
-    write = journal._write
 
-    async def counted(work: Callable[[sqlite3.Connection], Any], *, one_change: bool = False) -> Any:
-        nonlocal at_work
-        at_work += 1
-        try:
-            return await write(work, one_change=one_change)
-        finally:
-            at_work -= 1
+    def counting(write: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def counted(*work: Any) -> Any:
+            nonlocal at_work
+            at_work += 1
+            try:
+                return await write(*work)
+            finally:
+                at_work -= 1
+
+        return counted
 
     loop.stand_still_while(lambda: at_work > 0)
 
@@ -95,7 +96,8 @@ def one_run(
         running.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     with pytest.MonkeyPatch.context() as patch, journal.sending():
-        patch.setattr(journal, "_write", counted)
+        patch.setattr(journal, "_write", counting(journal._write))
+        patch.setattr(journal, "_insert", counting(journal._insert))
         try:
             loop.run_until_complete(main())
         finally:

@@ -191,7 +191,8 @@ def test_one_process_sends_and_its_death_frees_the_store(journal: SqliteJournal)
     assert living_holder(lock)
     with pytest.raises(CampaignBusyError) as caught, journal.sending():
         pass
-    assert "submit" in caught.value.hint
+    assert f"process {holder.pid} holds the store" in caught.value.message
+    assert "bulksend pause" in caught.value.hint
     holder.kill()
     holder.communicate()
     assert living_holder(lock) is None

@@ -32,6 +32,10 @@ def form(ministack: Ministack, monkeypatch: pytest.MonkeyPatch) -> ListFormat:
     for name in ("p2", "p1"):
         table = pa.table({"email": [f"{name}@example.com"], "x": [1]})
         pq.write_table(table, f"lists/parts/{name}.parquet", filesystem=store)
+    pq.write_table(table, "lists/more/p1.parquet", filesystem=store)
+    for name in ("part-0", "_SUCCESS", "sub/p2.parquet"):
+        with store.open_output_stream(f"lists/more/{name}") as out:
+            out.write(b"x")
     return ListFormat(s3_endpoint_url=ministack.endpoint_url)
 
 
@@ -51,6 +55,7 @@ def test_files_and_folders(form: ListFormat, tmp_path: Path) -> None:
         ("s3://lists/none.csv", "nothing of that name"),
         ("s3://no-such-bucket/list.csv", "nothing of that name"),
         ("s3://lists/a", "there is no"),
+        ("s3://lists/more", "can be read: part-0, sub"),
     ):
         with pytest.raises(ListError, match=re.escape(words)) as caught:
             take_snapshot(url, MAPPING, campaign_id="c9", folder=tmp_path, form=form)

@@ -22,7 +22,7 @@ from bulksend.worker.templates import (
     pull_template,
     push_template,
     render_template,
-    template_variables,
+    template_use,
 )
 from tests.clocks import ScaledLoop
 from tests.harness import REGION, settings_for
@@ -156,13 +156,34 @@ def test_quota(simulator: SimulatorProcess) -> None:
 
 def test_the_names_of_a_stored_template(simulator: SimulatorProcess, tmp_path: Path) -> None:
     store_template(simulator, "Hi {{name}}", "<p>{{#if vip}}{{{gift}}}{{/if}}</p>", "{{#each items}}{{x}}{{/each}}")
-    found = template_variables(campaign(tmp_path), settings_for(simulator.url), BINDING)
-    assert (found.names, found.warnings) == (frozenset({"name", "vip", "gift", "items"}), ())
+    found = template_use(campaign(tmp_path), settings_for(simulator.url), BINDING)
+    assert found.names.needed == frozenset({("name",), ("items",)})
+    assert found.names.optional == frozenset({("vip",), ("gift",)})
+    assert found.warnings == ()
+
+
+def test_what_of_a_template_is_not_understood_is_a_warning_and_the_rest_is_checked(
+    simulator: SimulatorProcess, tmp_path: Path
+) -> None:
+    store_template(simulator, "Hi {{name}}", text="{{first name}} {{> footer}}")
+    found = template_use(campaign(tmp_path), settings_for(simulator.url), BINDING)
+    assert found.names.needed == frozenset({("name",)})
+    assert "{{first name}} {{> footer}}" in found.warnings[0]
 
 
 def test_the_names_of_an_inline_template(tmp_path: Path) -> None:
     file = campaign(tmp_path, 'inline = {{ subject = "{{{{s}}}}", html = "{{{{h}}}}", text = "{{{{t}}}}" }}'.format())
-    assert template_variables(file, settings_for("http://127.0.0.1:9"), BINDING).names == frozenset({"s", "h", "t"})
+    assert template_use(file, settings_for("http://127.0.0.1:9"), BINDING).names.needed == frozenset(
+        {("s",), ("h",), ("t",)}
+    )
+
+
+@pytest.mark.parametrize("text", ["{{#if name}}x{{/if}}", "{{first name}}", "Hi {{name", "{{> footer}}"])
+def test_an_inline_template_is_simple_or_refused(tmp_path: Path, text: str) -> None:
+    file = campaign(tmp_path, f'inline = {{ subject = "Hi", text = "{text}" }}')
+    with pytest.raises(TemplateError, match=r"content\.inline\.text has \{\{") as caught:
+        template_use(file, settings_for("http://127.0.0.1:9"), BINDING)
+    assert "template push" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -179,14 +200,14 @@ def test_a_template_by_its_arn_is_checked_if_it_is_ours(
     simulator: SimulatorProcess, tmp_path: Path, arn: str, binding: Binding, *, checked: bool
 ) -> None:
     store_template(simulator, "{{name}}", text="x")
-    found = template_variables(campaign(tmp_path, f'template_arn = "{arn}"'), settings_for(simulator.url), binding)
-    assert (found.names == frozenset({"name"})) == checked
+    found = template_use(campaign(tmp_path, f'template_arn = "{arn}"'), settings_for(simulator.url), binding)
+    assert (found.names.needed == frozenset({("name",)})) == checked
     assert bool(found.warnings) != checked
 
 
 def test_a_template_that_is_not_there_yet_is_a_warning(simulator: SimulatorProcess, tmp_path: Path) -> None:
-    found = template_variables(campaign(tmp_path), settings_for(simulator.url), BINDING)
-    assert found.names is None
+    found = template_use(campaign(tmp_path), settings_for(simulator.url), BINDING)
+    assert found.names.needed == frozenset()
     assert found.warnings == (
         "there is no template 'launch' in this account and region yet: SES will refuse the campaign",
     )
@@ -197,8 +218,8 @@ def test_a_template_that_cannot_be_asked_for_is_a_warning(
     simulator: SimulatorProcess, tmp_path: Path, status: int, code: str
 ) -> None:
     simulator.rules([{"fault": "http", "operation": "GetEmailTemplate", "status": status, "code": code}])
-    found = template_variables(campaign(tmp_path), settings_for(simulator.url), BINDING)
-    assert found.names is None
+    found = template_use(campaign(tmp_path), settings_for(simulator.url), BINDING)
+    assert found.names.needed == frozenset()
     assert len(found.warnings) == 1
     assert code in found.warnings[0]
 

@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from datetime import date
+from email.header import decode_header, make_header
 from pathlib import Path
 from typing import Any
 
@@ -495,6 +496,11 @@ def test_a_sender_that_is_refused(written: str) -> None:
         ("content.attachments", [{"path": "a", "content_id": ""}], "content_id must not be empty"),
         ("content.attachments", [{"path": "a", "content_id": "b" * 79}], "content_id must have at most 78 characters"),
         ("content.attachments", [{"path": "a", "content_type": "b" * 79}], "content_type must have at most 78"),
+        ("content.attachments", [{"path": "a", "content_type": "pdf"}], "content_type must be a MIME type"),
+        ("content.headers", {"X-A": "<https://x/{token}>"}, "has {token} in it, which every mail would get as it"),
+        ("content.headers", {"X-A": "1", "x-a": "2"}, "has X-A and x-a, which are one header"),
+        ("recipients.headers", {"X-A": "{a}", "x-a": "{b}"}, "has X-A and x-a, which are one header"),
+        ("sender.from", "A\x85 <a@example.com>", "must not hold line breaks or other control"),
         ("content.attachments", [{"path": "a", "description": "b" * 1001}], "description must have at most 1000"),
         ("content.attachments", [{"path": "a", "description": "b\r\nTo: c"}], "must not hold line breaks"),
         ("content.attachments", [{"path": "a", "disposition": "INLINE"}], "must be 'attachment' or 'inline'"),
@@ -607,6 +613,15 @@ def test_an_attachment_has_its_own_name_and_a_guessed_type() -> None:
     ]
 
 
+def test_a_long_name_is_several_encoded_words() -> None:
+    file = campaign(CAMPAIGN, sender__from=f"{'Éxample News ' * 8} <news@example.com>")
+    words, _, address = file.sender.from_address.rpartition(" ")
+    assert address == "<news@example.com>"
+    assert len(words.split()) > 1
+    assert all(len(word) <= 75 for word in words.split())
+    assert str(make_header(decode_header(words))) == ("Éxample News " * 8).strip()
+
+
 def test_a_campaign_can_be_looked_at_without_its_attachments() -> None:
     assert attach("gone.pdf").content.attachments[0].path.name == "gone.pdf"
 
@@ -623,12 +638,38 @@ def test_every_attachment_that_cannot_be_read_is_named() -> None:
     ]
 
 
+def test_what_a_compressed_attachment_is() -> None:
+    for name, kind in (
+        ("data.csv.gz", "application/gzip"),
+        ("a.tar.bz2", "application/x-bzip2"),
+        ("b.csv", "text/csv"),
+    ):
+        Path(name).write_bytes(b"x")
+        file = attach(name)
+        assert read_attachments(file.content.attachments, file.path)[0].content_type == kind
+
+
+@pytest.mark.parametrize(
+    ("attached", "content", "words"),
+    [
+        ({"path": "a\r\nb.pdf"}, b"x", "file_name is not set, and the file's own name must not hold line breaks"),
+        ({"path": "a.bin", "transfer_encoding": "seven_bit"}, b"\xff", "cannot be seven_bit: a.bin has bytes"),
+        ({"path": "a.bin", "transfer_encoding": "seven_bit"}, b"x" * 999, "lines of over 998 bytes"),
+    ],
+)
+def test_an_attachment_that_would_not_arrive(attached: dict[str, str], content: bytes, words: str) -> None:
+    Path(attached["path"]).write_bytes(content)
+    file = campaign(CAMPAIGN, content__attachments=[attached])
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        read_attachments(file.content.attachments, file.path)
+
+
 def test_attachments_are_bounded_after_base64() -> None:
-    Path("half.bin").write_bytes(b"x" * (MAX_ATTACHMENTS_BYTES // 8 * 3))
+    Path("half.bin").write_bytes(b"x" * (MAX_ATTACHMENTS_BYTES // 2 // 78 * 57))  # lines of 76 and their ends
     file = attach("half.bin", "half.bin")
     assert len(read_attachments(file.content.attachments, file.path)) == 2
-    Path("one.bin").write_bytes(b"x")
-    file = attach("half.bin", "half.bin", "one.bin")
+    Path("more.bin").write_bytes(b"x" * 100)
+    file = attach("half.bin", "half.bin", "more.bin")
     with pytest.raises(ConfigError, match="must have at most 40,000,000 bytes in all after Base64"):
         read_attachments(file.content.attachments, file.path)
 

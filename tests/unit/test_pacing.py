@@ -392,3 +392,25 @@ def test_a_day_that_ses_calls_spent_is_believed_until_the_quota_is_read_again() 
         await pacer.acquire(1)
 
     run(quota, main)
+
+
+def test_a_day_smaller_than_a_batch_is_used_to_the_last() -> None:
+    sent: list[tuple[float, int]] = []
+    facts: list[Fact] = []
+
+    async def main(pacer: QuotaPacer) -> None:
+        await asyncio.wait_for(spend(pacer, 3600.0, sent), 7200.0)
+
+    with pytest.raises(TimeoutError):
+        run(Quota(500.0, day=40.0), main, facts=facts)
+    assert sum(n for _, n in sent) == 40
+    assert sent[-1][0] < 1.0
+    assert any(isinstance(fact, Waiting) and "is spent" in fact.reason for fact in facts)
+
+
+def test_a_day_of_nothing_halts_in_words() -> None:
+    async def main(pacer: QuotaPacer) -> None:
+        with pytest.raises(HaltedError, match="it may send nothing"):
+            await pacer.acquire(1)
+
+    run(Quota(14.0, day=0.0), main)

@@ -110,7 +110,15 @@ def test_header_values() -> None:
     assert made.to_pylist()[0] == "<https://example.com/u/ok>"
     unprintable = 'the header "List-Unsubscribe" would have a character in it that is not printable ASCII'
     long = 'the header "List-Unsubscribe" would have 871 characters; SES takes 870'
-    assert reasons == {1: unprintable, 2: unprintable, 3: unprintable, 6: long}
+    empty = "the header \"List-Unsubscribe\" would have nothing from column 'token' within <>"
+    assert reasons == {1: unprintable, 2: unprintable, 3: unprintable, 4: empty, 6: long}
+
+
+def test_what_stands_within_brackets() -> None:
+    header = HeaderValues("X-A", PlaceholderText.parse("{a} <x:{b}>, <y:{c}/z> {d}"))
+    cells = {"a": ["", " "], "b": ["1", "1 2"], "c": ["1", "1>"], "d": ["", "<"]}
+    _, reasons = header.values({name: pa.array(column) for name, column in cells.items()})
+    assert reasons == {1: "the header \"X-A\" would have a space or a bracket in column 'b' within <>"}
 
 
 def test_an_empty_header_is_refused() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bulksend.errors import ListError
 from bulksend.recipients import csv_list
 from bulksend.recipients.csv_list import CsvList
+from bulksend.recipients.quotes import Quotes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,12 +24,12 @@ def read(path: Path, *columns: str) -> tuple[list[tuple[object, ...]], list[tupl
     """The rows, each with its number first, and the faults."""
     rows: list[tuple[object, ...]] = []
     faults = []
-    with CsvList(path) as csv:
-        for block in csv.blocks(columns):
+    with CsvList(path) as opened:
+        for block in opened.blocks(columns):
             cells = [block.columns[column].to_pylist() for column in columns]
             rows += zip(block.rows.to_pylist(), *cells, strict=True)
             faults += [(fault.row, fault.address, fault.detail) for fault in block.faults]
-        assert csv.hash_rest() == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert opened.hash_rest() == hashlib.sha256(path.read_bytes()).hexdigest()
     return rows, faults
 
 
@@ -107,6 +112,71 @@ class TestRecords:
         path.write_text('email,city\na,b\n"c,d\ne,f\n')
         with pytest.raises(ListError, match=r"a quote that opens in row 2 is never closed"):
             read(path, "email")
+
+    @pytest.mark.parametrize(
+        ("rows", "row", "words"),
+        [
+            ('a@x.example,"Ann\nb@x.example,Bob\nc@x.example,"Cid\nd@x.example,Dan\n', 1, "text after the quote"),
+            ('a@x.example,Ann\nb@x.example,"5 inch\nc@x.example,"6 inch\n', 2, "text after the quote"),
+            ('a@x.example,"5" x\n', 1, "text after the quote"),
+            ('a@x.example,""x\n', 1, "text after the quote"),
+            ('a@x.example,"x"""y\n', 1, "text after the quote"),
+            ('short\n"a@x.example"b,Ann\n', 2, "text after the quote"),
+            ('a@x.example,"x"\n' * 9 + 'a@x.example,"said \\"hi\\" there"\n', 10, "text after the quote"),
+            ('a@x.example,"Ann\nb@x.example,Bob"\n', 1, "look like rows"),
+            ('a@x.example,"Ann\r\nb@x.example,Bob\r\nc@x.example,Cid 5"\n', 1, "look like rows"),
+            ('a@x.example,"Ann\nb@x.example,"\n', 1, "look like rows"),
+            ('"a@x.example,Ann\nb@x.example",Bob\n', 1, "look like rows"),
+            ('a@x.example,"Ann\nb@x.example,Bob\nc",d,e\n', 1, "look like rows"),
+        ],
+    )
+    def test_a_quote_that_stands_alone_swallows_nobody(self, path: Path, rows: str, row: int, words: str) -> None:
+        path.write_text("email,name\n" + rows, newline="")
+        with pytest.raises(ListError, match=rf"row {row} has .*{words}") as caught:
+            read(path, "email")
+        assert ("backslash" in caught.value.hint) == ("\\" in rows)
+
+    def test_rows_in_a_field_are_seen_before_the_address_too(self, path: Path) -> None:
+        path.write_text('name,email,city\n"Ann,a@x.example,Rome\nBob",b@x.example,Oslo\n')
+        with pytest.raises(ListError, match=r"row 1 has a field in quotes that holds lines which look like rows"):
+            read(path, "email")
+
+    def test_the_place_of_a_field_after_one_of_several_lines(self, path: Path) -> None:
+        path.write_text('note,name,email\n"1,\n2","Ann\n3,Bob,b@x.example\n4,Cid",c@x.example\n')
+        with pytest.raises(ListError, match=r"row 1 has a field in quotes"):
+            read(path, "email")
+
+    def test_quotes_that_are_right_or_text(self, path: Path) -> None:
+        cells = ['5" x', 'x"', '"5"" x"', '""', '""""', '""""""', '"a ""b"""', '"x, ""y"""', '"1\n2"', '" , "']
+        cells += ['"Regards,\nAnn,\nb@x.example"', '"Hi\n b@x.example,Bob"', '"\n"', ' "5"']
+        text = "email,name\n" + "".join(f"a{i}@x.example,{cell}\n" for i, cell in enumerate(cells * 20))
+        path.write_text(text)
+        expected = list(csv.reader(text.splitlines(keepends=True)))[1:]
+        rows, faults = read(path, "email", "name")
+        assert [[address, name] for _, address, name in rows] == expected
+        assert faults == []
+
+
+@given(st.text('",\n\r;x@.', max_size=60), st.integers(1, 70))
+def test_quotes_are_judged_alike_wherever_blocks_end(text: str, size: int) -> None:
+    data = text.encode()
+    whole = Quotes(",", 2, 0)
+    whole.sound_part(data, final=True)
+    pieces = Quotes(",", 2, 0)
+    given = b""
+    for start in range(0, len(data) + 1, size):
+        if pieces.fault is None:
+            given += pieces.sound_part(data[start : start + size], final=start + size > len(data))
+    assert pieces.fault == whole.fault
+    assert data.startswith(given)
+    assert pieces.fault is not None or given == data
+    if '"' in text and "@" not in text:
+        try:
+            list(csv.reader(io.StringIO(text, newline=""), strict=True))
+            strict = True
+        except csv.Error as error:
+            strict = "expected after" not in str(error)
+        assert (pieces.fault is None) == strict
 
 
 @pytest.mark.parametrize("record", ['"a,b\n' + "c,d\n" * 100, "x" * 300 + ",y\n"], ids=["quote", "long"])

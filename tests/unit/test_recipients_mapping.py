@@ -12,6 +12,7 @@ from bulksend.recipients.mapping import Mapping, PlaceholderText, bind
 
 MAPPING = Mapping(address="email", data=None, default_data={}, tags={}, dedupe=True)
 LIST = Path("list.csv")
+USER_NAME = frozenset({("user", "name")})
 
 
 def test_every_other_column_is_data() -> None:
@@ -19,6 +20,12 @@ def test_every_other_column_is_data() -> None:
     assert bound.data == ("plan", "city")
     assert bound.columns == ("email", "plan", "city")
     assert bound.warnings == ()
+
+
+def test_what_the_template_needs_below_a_name_may_be_in_the_default_data() -> None:
+    mapping = replace(MAPPING, template_needs=USER_NAME, default_data={"user": {"name": "you"}})
+    assert bind(mapping, ["email"], LIST).required == ()
+    assert bind(mapping, ["email", "user"], LIST, frozenset({"user"})).required == (("user", "name"),)
 
 
 def test_columns_without_a_name_are_left_out_with_a_warning() -> None:
@@ -50,6 +57,14 @@ def test_columns_that_nobody_asks_for_may_share_a_name() -> None:
         (MAPPING, ["email", "x", "email"], "2 columns are named 'email'", "Rename"),
         (MAPPING, ["email", "x", "x"], "2 columns are named 'x'", "Rename"),
         (replace(MAPPING, tags={"bulksend-row": "1"}), ["email"], "'bulksend-row'", "another name"),
+        (replace(MAPPING, template_needs=USER_NAME), ["email", "user"], "the column 'user' is text", "own name"),
+        (replace(MAPPING, template_needs=USER_NAME), ["email"], "uses 'user', which neither", "Add a column"),
+        (
+            replace(MAPPING, template_needs=USER_NAME, default_data={"user": {"first": "you"}}),
+            ["email"],
+            "uses 'user.name', which default_data does not have",
+            "Add it to default_data",
+        ),
         (MAPPING, [f"c{n}" for n in range(30)], "'c19' and 10 more", "Correct the list"),
     ],
 )

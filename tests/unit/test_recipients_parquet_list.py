@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import re
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from bulksend.errors import ListError
 from bulksend.recipients import Mapping, SnapshotReader, list_digest, parquet_list, skipped_rows
 from bulksend.recipients.plan import Snapshot, take_snapshot
+from bulksend.recipients.source import open_input
 
 MAPPING = Mapping("email", None, {}, {}, dedupe=False)
 AT = dt.datetime(2026, 11, 2, 3, 4, 5)  # noqa: DTZ001  # Parquet knows such times
@@ -122,7 +124,7 @@ def test_nulls_in_tags_headers_names_and_copies_are_nothing(tmp_path: Path) -> N
     nulls = {name: pa.array([None, "v"], pa.string()) for name in ("n", "t")}
     more = {"cc": pa.array(["c@example.com", None]), "b": pa.array([None, None]), "k": pa.array([1, None])}
     pq.write_table(pa.table({"email": ["a@example.com", "b@example.com"], **nulls, **more}), source)
-    mapping = Mapping("email", (), {}, {"t": "x{t}{k}"}, False, "cc", "b", "n", {"X-T": "<{t}{k}>"})  # noqa: FBT003
+    mapping = Mapping("email", (), {}, {"t": "x{t}{k}"}, False, "cc", "b", "n", {"X-T": "x{t}{k}"})  # noqa: FBT003
     taken = plan(source, mapping)
     with SnapshotReader(taken.path, size_bytes=taken.size_bytes, sha256=taken.sha256) as reader:
         entries = json.loads(b"[%b]" % bytes(reader.chunk(0).entries)[:-1])
@@ -132,8 +134,8 @@ def test_nulls_in_tags_headers_names_and_copies_are_nothing(tmp_path: Path) -> N
     ]
     assert [entry["ReplacementTags"][2]["Value"] for entry in entries] == ["x1", "xv"]
     assert [entry["ReplacementHeaders"] for entry in entries] == [
-        [{"Name": "X-T", "Value": "<1>"}],
-        [{"Name": "X-T", "Value": "<v>"}],
+        [{"Name": "X-T", "Value": "x1"}],
+        [{"Name": "X-T", "Value": "xv"}],
     ]
 
 
@@ -157,11 +159,37 @@ def test_an_address_that_is_null(tmp_path: Path) -> None:
 
 def test_a_null_that_the_template_needs(tmp_path: Path) -> None:
     source = sheet(tmp_path / "list.parquet", ["a", None, ""], pa.string())
-    needs = frozenset({"x"})
-    taken = plan(source, Mapping("email", None, {}, {}, dedupe=False, template_variables=needs))
+    needs = frozenset({("x",)})
+    taken = plan(source, Mapping("email", None, {}, {}, dedupe=False, template_needs=needs))
     assert [(row.row, row.detail) for row in skipped_rows(taken.path)] == [(2, "no value for template variable 'x'")]
-    taken = plan(source, Mapping("email", None, {"x": 1}, {}, dedupe=False, template_variables=needs))
+    taken = plan(source, Mapping("email", None, {"x": 1}, {}, dedupe=False, template_needs=needs))
     assert taken.entries == 3
+
+
+def test_a_null_that_the_template_can_do_without(tmp_path: Path) -> None:
+    source = sheet(tmp_path / "list.parquet", ["a", None, ""], pa.string())
+    asks = frozenset({("x",), ("y",)})
+    taken = plan(source, Mapping("email", None, {}, {}, dedupe=False, template_may_use=asks))
+    assert taken.entries == 3
+    (warning,) = taken.warnings
+    assert "asks whether there is 'y'" in warning
+
+
+def test_what_the_template_needs_of_a_nested_column(tmp_path: Path) -> None:
+    users = [{"name": "Ann", "seen": [1]}, {"name": None, "seen": [1]}, None, {"name": "Bob", "seen": []}]
+    fields: list[pa.Field[Any]] = [pa.field("name", pa.string()), pa.field("seen", pa.list_(pa.int64()))]
+    source = sheet(tmp_path / "list.parquet", users, pa.struct(fields))
+    mapping = Mapping(
+        "email", None, {}, {}, dedupe=False, template_needs=frozenset({("x", "name"), ("x", "seen", "0")})
+    )
+    taken = plan(source, mapping)
+    assert [(row.row, row.detail) for row in skipped_rows(taken.path)] == [
+        (2, "no value for template variable 'x.name'"),
+        (3, "no value for template variable 'x.name'"),
+        (4, "no value for template variable 'x.seen.0'"),
+    ]
+    default = replace(mapping, default_data={"x": {"name": "you", "seen": [0]}})
+    assert [row.row for row in skipped_rows(plan(source, default).path)] == [2, 4]
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.list_(pa.string())])
@@ -182,13 +210,14 @@ def test_text_that_is_not_utf8(tmp_path: Path, kind: pa.DataType) -> None:
 class TestFolders:
     def test_files_follow_one_another_by_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(parquet_list, "MAX_BATCH_ROWS", 7)
+        monkeypatch.setattr(parquet_list, "FIRST_BATCH_ROWS", 2)
         folder = tmp_path / "list"
         folder.mkdir()
-        for number, name in enumerate(["b.parquet", "a.PARQUET", "c.parquet", "_x.parquet", ".y.parquet", "z.txt"]):
+        for number, name in enumerate(["b.parquet", "a.PARQUET", "c.parquet", "_x.parquet", ".y.parquet", "_z.txt"]):
             emails = [f"{name[0]}{n}@example.com" for n in range(10 + number)]
             table = pa.table({"email": emails, "n": list(range(10 + number))})
             pq.write_table(table.select(["n", "email"] if number else ["email", "n"]), folder / name, row_group_size=4)
-        (folder / "sub.parquet").mkdir()
+        (folder / ".sub.parquet").mkdir()
         taken = plan(folder)
         assert taken.rows == 10 + 11 + 12
         assert [data["n"] for data in data_of(taken).values()] == [*range(11), *range(10), *range(12)]
@@ -197,6 +226,19 @@ class TestFolders:
         digest = taken.list_digest
         (folder / "c.parquet").rename(folder / "d.parquet")
         assert list_digest(folder) != digest
+
+    @pytest.mark.parametrize("other", ["link.parquet", "2024", "part-0", "notes.txt", "sub.parquet"])
+    def test_what_else_is_in_it_is_not_left_out_in_silence(self, tmp_path: Path, other: str) -> None:
+        sheet(tmp_path / "a.parquet", [1], pa.int64())
+        if other.startswith("link"):
+            (tmp_path / other).symlink_to(tmp_path / "gone.parquet")
+        elif other in {"part-0", "notes.txt"}:
+            sheet(tmp_path / other, [1], pa.int64())
+        else:
+            (tmp_path / other).mkdir()
+        with pytest.raises(ListError, match=rf"no \.parquet file that can be read: {re.escape(other)}") as caught:
+            plan(tmp_path)
+        assert "_" in caught.value.hint
 
     def test_one_file_has_the_digest_of_its_bytes(self, tmp_path: Path) -> None:
         source = sheet(tmp_path / "list.parquet", [1], pa.int64())
@@ -220,6 +262,77 @@ class TestFolders:
         (tmp_path / "list.csv").write_text("email\na@example.com\n")
         with pytest.raises(ListError, match=r"no \.parquet file in it"):
             plan(tmp_path)
+
+
+@pytest.mark.parametrize("how", ["replaced", "rewritten", "removed"])
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_a_list_that_changes_while_it_is_read(tmp_path: Path, how: str, suffix: str) -> None:
+    source, other = tmp_path / f"list.{suffix}", tmp_path / "other"
+    if suffix == "parquet":
+        sheet(source, [1], pa.int64())
+        sheet(other, [2], pa.int64())
+    else:
+        source.write_text("email,x\na@example.com,1\n")
+        other.write_text("email,x\nb@example.com,2\nc@example.com,3\n")
+
+    def change(_rows: int) -> None:
+        if how == "replaced" and other.exists():
+            other.replace(source)
+        elif how == "rewritten":
+            source.write_bytes(other.read_bytes())
+        else:
+            source.unlink(missing_ok=True)
+
+    with pytest.raises(ListError, match=r"changed while it was read|No such file"):
+        plan(source, on_progress=change)
+
+
+@pytest.mark.parametrize("stored", ["dictionary", "plain", "values"])
+def test_texts_that_are_repeated_are_not_all_written_out_at_once(tmp_path: Path, stored: str) -> None:
+    source = tmp_path / "list.parquet"
+    text, count = "y" * 100_000, 3_000
+    columns: dict[str, Any] = {"email": [f"u{n}@example.com" for n in range(count)], "x": [text] * count}
+    table = pa.table(columns)
+    if stored == "dictionary":
+        table = table.set_column(1, "x", table["x"].dictionary_encode())
+    pq.write_table(table, source, use_dictionary=stored != "values")
+    rows = 0
+    with parquet_list.ParquetList(source, open_input(source)) as opened:
+        for block in opened.blocks(["email", "x"]):
+            assert block.columns["x"].nbytes <= parquet_list.MAX_PIECE_BYTES
+            rows += len(block.rows)
+    assert rows == count
+
+
+def test_short_floats_and_keys_of_maps_come_as_they_are_written(tmp_path: Path) -> None:
+    prices = pa.map_(pa.decimal128(4, 2), pa.float32())
+    source = sheet(tmp_path / "list.parquet", [[(Decimal("1.50"), 19.9)], [(Decimal(1), 1), (Decimal(1), 2)]], prices)
+    taken = plan(source)
+    assert data_of(taken) == {1: {"x": {"1.50": 19.9}}}
+    assert [row.detail for row in skipped_rows(taken.path)] == [
+        "a value that is not possible in JSON (a map with the same key twice) in column 'x'"
+    ]
+
+
+def test_a_time_beyond_the_calendar(tmp_path: Path) -> None:
+    source = sheet(tmp_path / "list.parquet", [2**62, 0], pa.timestamp("us"))
+    taken = plan(source)
+    assert data_of(taken) == {2: {"x": "1970-01-01T00:00:00"}}
+    assert "a time beyond the calendar" in next(skipped_rows(taken.path)).detail
+
+
+def test_fewer_rows_are_read_at_a_time_where_they_are_long(tmp_path: Path) -> None:
+    source = sheet(tmp_path / "list.parquet", ["y" * 50_000] * 2_000 + ["z"] * 20_000, pa.string())
+    sizes = [(len(b), b.nbytes) for b in parquet_list._batches(pq.ParquetFile(source), ["x"])]
+    assert max(size for _, size in sizes) <= 64 * 50_100
+    assert max(rows for rows, _ in sizes) == parquet_list.MAX_BATCH_ROWS
+
+
+def test_default_data_that_is_long_does_not_fill_the_memory(tmp_path: Path) -> None:
+    source = tmp_path / "list.csv"
+    source.write_text("email\n" + "".join(f"u{n}@example.com\n" for n in range(12_000)))
+    taken = plan(source, Mapping("email", None, {"x": "y" * 200_000}, {}, dedupe=False))  # more than an array can hold
+    assert taken.entries == 12_000
 
 
 def test_a_name_with_a_dot_is_no_path(tmp_path: Path) -> None:
