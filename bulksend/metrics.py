@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Self, assert_never
 
@@ -161,9 +162,10 @@ class _Batches(Collector):
         self._answer.observe(fact.answer_s)
         self._requests[fact.verdict] = self._requests.get(fact.verdict, 0) + 1
         throttled = False
-        for outcome, entries in fact.outcomes.items():
-            self._entries[outcome] = self._entries.get(outcome, 0) + entries
-            throttled = throttled or outcome[0] is Verdict.THROTTLED
+        for (verdict, status), entries in fact.outcomes.items():
+            label = (verdict, _bounded(status))
+            self._entries[label] = self._entries.get(label, 0) + entries
+            throttled = throttled or verdict is Verdict.THROTTLED
         self._throttled += throttled
 
     def collect(self) -> Iterator[Metric]:
@@ -172,12 +174,8 @@ class _Batches(Collector):
             "Entries by what SES's answer made of them, with SES's own status.",
             labels=["verdict", "status"],
         )
-        by_label: dict[tuple[str, str], int] = {}
         for (verdict, status), count in self._entries.copy().items():
-            label = (verdict.value, _bounded(status))
-            by_label[label] = by_label.get(label, 0) + count
-        for label, count in by_label.items():
-            entries.add_metric(label, count)
+            entries.add_metric([verdict.value, status], count)
         yield entries
         requests = CounterMetricFamily(
             "bulksend_requests", "SendBulkEmail requests by the verdict on them.", labels=["verdict"]
@@ -224,6 +222,7 @@ class MetricsServer:
         self._thread.join()
 
 
+@lru_cache(256)
 def _bounded(status: str) -> str:
     """A label has few values: what is no word of SES's or ours is only counted as unknown."""
     plain = len(status) <= 64 and status.replace("_", "").isalnum() and status.isascii()  # noqa: PLR2004

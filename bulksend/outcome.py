@@ -15,6 +15,7 @@ from bulksend.model import AllAccepted, Answer, Answered, Doubtful, EntryOutcome
 
 __all__ = [
     "RESEND_AFTER_S",
+    "SIGN_WITHIN_S",
     "Backoff",
     "EntryHistory",
     "classify_entry",
@@ -186,6 +187,8 @@ def _entry_outcome(result: EntryResult) -> EntryOutcome:
 
 RESEND_AFTER_S = 31 * 60.0
 """A signature is good for 15 minutes either side of its date: until then a first copy may still be accepted."""
+SIGN_WITHIN_S = 30.0
+"""A request is signed so soon after its intent, or not sent: the 31 minutes count from the intent."""
 MAX_BACKOFF_S = 300.0
 DEAD_AFTER_S = 3600.0
 """A transient failure is nobody's verdict before an hour has passed since the first (promise 7)."""

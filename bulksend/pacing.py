@@ -130,6 +130,8 @@ class QuotaPacer:
         self._account: AccountStatus | None = None
         self._read_at_s = 0.0
         self._own_since_read = 0
+        self._own_before_read = 0
+        """What was sent before GetAccount was asked, while its answer is awaited: that will count it."""
         self._readings = 0
         self._tried_at_s = float("-inf")
         self._foreign = 0.0
@@ -208,6 +210,8 @@ class QuotaPacer:
         self._window.take_back(recipients)
         if ticket == self._readings:
             self._own_since_read -= recipients
+        elif ticket == self._readings - 1 and self._own_before_read:
+            self._own_before_read = max(0, self._own_before_read - recipients)
 
     def throttled(self, sent_at_s: float) -> None:
         """Halve the pace, unless the request was sent before the last cut and so knows nothing of it."""
@@ -232,14 +236,19 @@ class QuotaPacer:
             if loop.time() - self._tried_at_s < 1.0:
                 return
             self._tried_at_s = loop.time()
-            counted = self._own_since_read
             before = self.rate_per_s if self._account is not None else None
-            account = await self._read_account()
+            self._own_before_read, self._own_since_read = self._own_since_read, 0
+            self._readings += 1
+            try:
+                account = await self._read_account()
+            except BaseException:
+                self._own_since_read += self._own_before_read
+                raise
+            finally:
+                self._own_before_read = 0
             self._account = account
             self._set_factor(self._factor)
             self._read_at_s = loop.time()
-            self._own_since_read -= counted
-            self._readings += 1
             self._told_spent = False
             self._window.expire(self._now())
             self._foreign = max(0.0, account.sent_last_24_hours - self._window.total)
@@ -264,7 +273,8 @@ class QuotaPacer:
         if limit is None:
             return float("inf")
         self._window.expire(self._now())
-        used = max(float(self._window.total), self._account.sent_last_24_hours + self._own_since_read)
+        uncounted = self._own_since_read + self._own_before_read
+        used = max(float(self._window.total), self._account.sent_last_24_hours + uncounted)
         return limit - self._settings.daily_reserve - used
 
     async def _await_permission(self, recipients: int) -> None:

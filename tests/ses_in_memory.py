@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 
-from bulksend.model import Answer, Answered, Chunk, Doubtful, EntryResult, NotSent, Refused
+from bulksend.model import AllAccepted, Answer, Answered, Chunk, Doubtful, EntryResult, NotSent, Refused
 
 ROW = re.compile(rb'"bulksend-row","Value":"(\d+)"')
 
@@ -81,15 +81,18 @@ class SesInMemory:
             return Doubtful("reset")
         if weather is Weather.TOO_FEW:
             self.ambiguous += len(rows)
-            return Answered([EntryResult("SUCCESS", "", f"m{n}") for n in rows[1:]])
+            return AllAccepted([f"m{n}" for n in rows[1:]])
         if weather in REFUSALS:
             http_status, code = REFUSALS[weather]
             self.ambiguous += len(rows) if weather is Weather.ERROR_500 else 0
             return Refused(http_status, code, "said so", by_ses=True, server_time=0.0, generation=self.generation)
         status = SOME.get(weather)
+        if status is None:
+            self._accept(rows)
+            return AllAccepted([f"m{row}" for row in rows])
         results = []
         for place, row in enumerate(rows):
-            if status is not None and place % 3 == 0:
+            if place % 3 == 0:
                 results.append(EntryResult(status, "an error text"))
                 self.ambiguous += weather is Weather.SOME_UNKNOWN
             else:

@@ -55,7 +55,15 @@ from bulksend.model import (
     SettlementVerdict,
     Verdict,
 )
-from bulksend.outcome import RESEND_AFTER_S, Backoff, EntryHistory, classify_request, knows_status, resolve_retry
+from bulksend.outcome import (
+    RESEND_AFTER_S,
+    SIGN_WITHIN_S,
+    Backoff,
+    EntryHistory,
+    classify_request,
+    knows_status,
+    resolve_retry,
+)
 
 __all__ = ["Engine"]
 
@@ -321,10 +329,12 @@ class Engine:
             batch = intent.batch
         sent_s = loop.time()
         self._tell(BatchSent(batch.kind, len(batch.indices), batch.recipients, flight.pacer_wait_s, sent_s - asked_s))
-        if self._end is None:
-            answer = await self._answer(flight, batch)
+        if self._end is not None:
+            answer: Answer = NotSent("sending was stopped before the request left")
+        elif self._now() - intent.at > SIGN_WITHIN_S:
+            answer = NotSent("too long after the intent")
         else:
-            answer = NotSent("sending was stopped before the request left")
+            answer = await self._answer(flight, batch)
         answered_s = loop.time()
         self._flight_size.note(answered_s - asked_s)
         await self._land(intent, answer, flight.ticket, sent_s, answered_s)

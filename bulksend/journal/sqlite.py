@@ -68,7 +68,7 @@ BUSY_TIMEOUT_S = 10.0
 SNAPSHOTS = "snapshots"
 """The folder beside the journal that has the lists."""
 ATTEMPTS = Insertion(f"INSERT INTO attempt ({ATTEMPT_COLUMNS})", columns=9)
-OUTCOMES = Insertion(f"INSERT OR IGNORE INTO outcome ({OUTCOME_COLUMNS})", columns=5)
+OUTCOMES = Insertion(f"INSERT INTO outcome ({OUTCOME_COLUMNS})", columns=5, tail="ON CONFLICT (attempt_id) DO NOTHING")
 
 
 class SqliteJournal:
@@ -379,7 +379,8 @@ class SqliteJournal:
                 "OR NOT EXISTS (SELECT 1 FROM chunk WHERE campaign_id = ?3 AND done = 0))",
                 (state.value, None if halt is None else halt_to_text(halt), campaign_id),
             ).rowcount
-            self._stopped.discard(campaign_id)
+            if taken:
+                self._stopped.discard(campaign_id)
             return bool(taken)
 
         return await self._write(work)
@@ -412,7 +413,6 @@ class SqliteJournal:
         (holder,) = db.execute("SELECT name FROM holder").fetchone()
         if holder != self._holder:
             raise CampaignBusyError("it has taken this store over")
-        self._data_version = version
         self._stopped = {
             campaign_id
             for (campaign_id,) in db.execute("SELECT id FROM campaign WHERE state IN ('paused', 'cancelled')")
@@ -424,6 +424,7 @@ class SqliteJournal:
         ):
             self._settlements_seen = settlement_id
             self._interventions.setdefault((campaign_id, chunk), set()).add(place)
+        self._data_version = version
         self._looked_in = self._writer.transaction
 
     def _without_settled(self, batch: Batch) -> Batch | None:

@@ -34,12 +34,13 @@ class Insertion:
 
     statement: str
     columns: int
+    tail: str = ""
 
 
 @cache
 def _statement(into: Insertion, rows: int) -> str:
     row = "(" + ", ".join("?" * into.columns) + ")"
-    return f"{into.statement} VALUES {', '.join([row] * rows)}"
+    return f"{into.statement} VALUES {', '.join([row] * rows)} {into.tail}"
 
 
 class _Operation(Generic[T]):
@@ -140,7 +141,7 @@ class GroupWriter:
             self.transaction += 1
             _work_all(connection, group)
             connection.execute("COMMIT")
-        except (sqlite3.Error, OSError, BulksendError) as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, everybody has to hear of it, and the next go on
             failure = error if isinstance(error, BulksendError) else JournalError(f"a transaction failed: {error}")
             for operation in group:
                 operation.error = failure

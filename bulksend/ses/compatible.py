@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from typing import Any, Self
@@ -12,6 +13,7 @@ import orjson
 
 from bulksend.errors import ConfigError
 from bulksend.model import Answer, Doubtful, NotSent
+from bulksend.outcome import SIGN_WITHIN_S
 from bulksend.ses.answers import FIRST_ERROR_STATUS, answer_of_error, answer_of_results
 from bulksend.ses.client import AwsAccess, direct_session, open_client
 from bulksend.ses.skew import ServerClock
@@ -20,6 +22,7 @@ __all__ = ["CompatibleTransport"]
 
 _body: ContextVar[bytes] = ContextVar("body")
 _left: ContextVar[list[bool]] = ContextVar("left")
+_asked_at: ContextVar[float] = ContextVar("asked_at")
 _answered: ContextVar[list[bytes]] = ContextVar("answered")
 
 LARGE_BODY_BYTES = 512 * 1024
@@ -69,6 +72,7 @@ class CompatibleTransport:
         """One call, attempted once. See the engine's Transport."""
         generation = self._generation
         _body.set(b"".join((self._prefix, entries_json, self._suffix)))
+        _asked_at.set(time.time())
         left: list[bool] = []
         _left.set(left)
         answered: list[bytes] = []
@@ -119,6 +123,8 @@ class CompatibleTransport:
         return client
 
     async def _before_send(self, request: Any, **_: object) -> None:
+        if time.time() - _asked_at.get() > SIGN_WITHIN_S:
+            raise TimeoutError
         await self._clock.correct(await self._ready(), request)
         if len(request.body) > LARGE_BODY_BYTES:
             request.body = io.BytesIO(request.body)

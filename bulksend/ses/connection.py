@@ -79,10 +79,13 @@ class Connection(asyncio.Protocol):
         self._received_bytes = 0
         alarm = self._loop.call_later(timeout_s, self._give_up)
         try:
-            if sum(map(len, parts)) > LARGE_BODY_BYTES:
-                self._transport.writelines(parts)
-            else:
-                self._transport.write(b"".join(parts))
+            try:
+                if sum(map(len, parts)) > LARGE_BODY_BYTES:
+                    self._transport.writelines(parts)
+                else:
+                    self._transport.write(b"".join(parts))
+            except (OSError, RuntimeError) as error:  # uvloop's way to say that it has just been closed
+                self._lose(f"it could not be written ({type(error).__name__})")
             return await answer
         except asyncio.CancelledError:
             self.abort()

@@ -6,11 +6,13 @@ It knows when a request was handed to a connection: before that nothing has left
 from __future__ import annotations
 
 import asyncio
+import time
 from hashlib import sha256
 from typing import Self
 
 from bulksend import __version__
 from bulksend.model import Answer, Doubtful, NotSent
+from bulksend.outcome import SIGN_WITHIN_S
 from bulksend.ses.answers import answer_of_error, answer_of_reply
 from bulksend.ses.client import AwsAccess
 from bulksend.ses.connection import Connection, Lost
@@ -37,6 +39,7 @@ class SignedTransport:
         self._prefix_hash = sha256(prefix)
         self._frame_bytes = len(prefix) + len(suffix)
         self._answer_timeout_s = access.answer_timeout_s
+        self._ready_within_s = 2 * access.connect_timeout_s
         self._credentials = CredentialSource(access)
         self._pool = Pool(route.peer, connect_timeout_s=access.connect_timeout_s)
         self._clock = clock or ServerClock()
@@ -60,35 +63,49 @@ class SignedTransport:
 
     async def send(self, entries_json: bytes | memoryview) -> Answer:
         """One call, attempted once. See the engine's Transport."""
+        asked_at = time.time()
         try:
-            connection = self._pool.take_idle() or await self._pool.take_new()
-        except NoConnectionError as error:
-            return NotSent(str(error))
-        except asyncio.CancelledError:
-            return NotSent("interrupted before sending")
-        try:
-            return await self._send(connection, entries_json)
-        finally:
-            self._pool.give_back(connection)
-
-    async def _send(self, connection: Connection, entries_json: bytes | memoryview) -> Answer:
-        try:
-            of_now = (int(self._clock.now()), self._credentials.generation)
-            if self._head_of != of_now or self._credentials.due:
-                await self._sign_head()
+            connection = (self._pool.take_idle() if self._signs_as_of_now() else None) or await self._ready()
         except asyncio.CancelledError:
             return NotSent("interrupted before sending")
         except Exception as error:  # noqa: BLE001  whatever the SDK raises for want of credentials is an answer
-            return answer_of_error(error, self._credentials.generation, sent=False)
+            return self._not_ready(error)
         generation = self._head_of[1]
         try:
+            if time.time() - asked_at > SIGN_WITHIN_S:
+                return NotSent("too long after the intent")
             parts = (self._signed(entries_json), self._prefix, entries_json, self._suffix)
             reply = await connection.exchange(parts, self._answer_timeout_s)
         except asyncio.CancelledError:
             return Doubtful("interrupted while the answer was awaited")
-        if isinstance(reply, Lost):
-            return Doubtful(reply.reason)
-        return answer_of_reply(reply, generation)
+        finally:
+            self._pool.give_back(connection)
+        return Doubtful(reply.reason) if isinstance(reply, Lost) else answer_of_reply(reply, generation)
+
+    def _not_ready(self, error: Exception) -> Answer:
+        match error:
+            case NoConnectionError():
+                return NotSent(str(error))
+            case TimeoutError():
+                return NotSent("no connection, or no credentials, in time")
+            case _:
+                return answer_of_error(error, self._credentials.generation, sent=False)
+
+    def _signs_as_of_now(self) -> bool:
+        of_now = (int(self._clock.now()), self._credentials.generation)
+        return self._head_of == of_now and not self._credentials.due
+
+    async def _ready(self) -> Connection:
+        """A head that is of now, and a connection that stands: it is not kept waiting for the head.
+
+        Raises:
+            NoConnectionError: none could be made.
+            TimeoutError: it took too long, or the credentials did.
+        """
+        async with asyncio.timeout(self._ready_within_s):
+            if not self._signs_as_of_now():
+                await self._sign_head()
+            return self._pool.take_idle() or await self._pool.take_new()
 
     async def renew_credentials(self, refused_generation: int) -> int:
         """They are read anew with the next request."""
