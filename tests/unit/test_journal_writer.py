@@ -94,6 +94,18 @@ def test_when_the_database_refuses_a_row_nothing_of_the_group_is_written(tmp_pat
     writer.close()
 
 
+def test_a_row_that_cannot_be_bound_fails_the_group_and_the_next_goes_on(tmp_path: Path) -> None:
+    writer = GroupWriter(journal(tmp_path))
+
+    def ask() -> list[asyncio.Future[Any]]:
+        return [writer.insert(NOTES, lambda _, n=n: ((n, "a"), n)) for n in (1, 2**70)]  # type: ignore[misc]
+
+    results = in_one_transaction(writer, ask)
+    assert [type(result) for result in results] == [JournalError] * 2
+    assert in_one_transaction(writer, lambda: [writer.run(count)]) == [0]
+    writer.close()
+
+
 @pytest.mark.parametrize("rows", [1, MAX_ROWS - 1, MAX_ROWS, MAX_ROWS + 1])
 def test_every_row_arrives(tmp_path: Path, rows: int) -> None:
     connect = journal(tmp_path)

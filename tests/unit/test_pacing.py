@@ -414,3 +414,29 @@ def test_a_day_of_nothing_halts_in_words() -> None:
             await pacer.acquire(1)
 
     run(Quota(14.0, day=0.0), main)
+
+
+def test_what_is_given_back_while_the_quota_is_read_is_given_back_once() -> None:
+    """SES counts 100 sent before, of which 50 were refused; its answer to the question that was under way says so."""
+    quota = Quota(500.0, day=1000.0)
+
+    async def main(pacer: QuotaPacer) -> None:
+        await asyncio.sleep(2.0)
+        ticket = await pacer.acquire(50)
+        await pacer.acquire(50)
+        asked = asyncio.Event()
+
+        async def slowly() -> AccountStatus:
+            asked.set()
+            await asyncio.sleep(1.0)
+            return AccountStatus(500.0, 1000.0, 50.0, True, True, "HEALTHY")  # noqa: FBT003
+
+        pacer._read_account = slowly
+        reading = asyncio.create_task(pacer.refresh())
+        await asked.wait()
+        pacer.give_back(50, ticket)
+        await reading
+        await pacer.acquire(10)
+        assert pacer._headroom() == 1000.0 - 50.0 - 10.0
+
+    run(quota, main)
