@@ -97,6 +97,7 @@ def send(
         common: Common options.
     """
     from bulksend.model import CampaignState  # noqa: PLC0415
+    from bulksend.report import print_plan  # noqa: PLC0415
 
     settings = common.settings(**{"metrics.port": metrics_port})
     if rows is not None and test is None:
@@ -104,8 +105,9 @@ def send(
     if test is not None or dry_run:
         return _rehearse(campaign, settings, test, rows, limit, output, dry_run=dry_run)
     target = target_of(campaign, settings)
+    shown = False
     if target.file is not None:
-        _plan(target, settings, again=again, limit=limit)
+        shown = _plan(target, settings, again=again, limit=limit)
     elif limit is not None or again:
         raise UsageError(
             f"{target.name!r} is the name of a campaign, and --limit and --again are for planning one",
@@ -115,6 +117,8 @@ def send(
     people = for_people()
     if found.state is CampaignState.PLANNED and not yes:
         pending = target.store.journal.tally(found).pending
+        if not shown:
+            print_plan(people, found, ())
         ask(
             people,
             f"Send to {found.recipients:,} recipients?"
@@ -217,7 +221,8 @@ def _print_failures(people: Console, done: Rehearsed) -> None:
         people.print(f"and {some(more, 'row')} more", highlight=False)
 
 
-def _plan(target: Target, settings: Settings, *, again: bool, limit: int | None) -> None:
+def _plan(target: Target, settings: Settings, *, again: bool, limit: int | None) -> bool:
+    """Whether it is new, and so has been shown."""
     from bulksend import worker  # noqa: PLC0415
     from bulksend.report import print_plan  # noqa: PLC0415
     from bulksend.worker.planning import LIMIT  # noqa: PLC0415
@@ -243,6 +248,7 @@ def _plan(target: Target, settings: Settings, *, again: bool, limit: int | None)
             f"{planned.campaign.name} was planned with --limit {planned.campaign.frozen[LIMIT]}, and stays so limited.",
             highlight=False,
         )
+    return planned.is_new
 
 
 def _send(target: Target, found: Campaign, settings: Settings, output: Output) -> int:

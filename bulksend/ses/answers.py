@@ -106,7 +106,7 @@ def answer_of_error(error: Exception, generation: int, *, sent: bool) -> Answer:
         case sdk.EndpointConnectionError() if isinstance(error.kwargs.get("error"), aiohttp.ClientConnectorError):
             return NotSent("no connection could be made")
         case sdk.EndpointConnectionError() | sdk.ConnectionClosedError():
-            lost = "the connection was lost after sending"
+            lost = "the connection was lost before the answer"
         case _:
             lost = type(error).__name__
     return Doubtful(lost) if sent else NotSent(f"{type(error).__name__}: {error}")

@@ -259,6 +259,16 @@ def test_sending_needs_yes_where_nobody_can_be_asked(folder: Path, simulator: Si
     assert folder.is_dir()
 
 
+@pytest.mark.parametrize("what", ["campaign.toml", "launch"])
+@pytest.mark.usefixtures("folder")
+def test_what_was_planned_is_shown_again_before_it_is_sent(what: str, simulator: SimulatorProcess) -> None:
+    assert bulksend("plan", "campaign.toml", url=simulator.url).returncode == 0
+    asked = bulksend("send", what, url=simulator.url)
+    assert asked.returncode == 2
+    assert asked.stderr.count("in the name of") == 1
+    assert f"{simulator.url}, which is not SES" in asked.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "verb", "kept"),
     [
