@@ -63,6 +63,7 @@ def open_session(access: AwsAccess) -> Any:
 
     core = get_session()
     core.register_component("data_loader", _models(core.get_config_variable("data_path")))
+    core.set_default_client_config(_defaults())
     return aioboto3.Session(profile_name=access.profile, region_name=access.region, botocore_session=core)
 
 
@@ -101,6 +102,22 @@ def _models(data_path: str | None) -> Any:
     from botocore.loaders import create_loader  # noqa: PLC0415
 
     return create_loader(data_path)
+
+
+@cache
+def _defaults() -> Any:
+    """What the clients have that the SDK makes for itself, as for assuming a role: our HTTP session, whatever else."""
+    from aiobotocore.config import AioConfig  # noqa: PLC0415
+
+    class DirectConfig(AioConfig):  # type: ignore[misc]
+        def merge(self, other_config: Any) -> Any:
+            """The SDK's own forgets the HTTP session's class."""
+            chosen = getattr(other_config, "http_session_cls", AioConfig().http_session_cls)
+            merged = super().merge(other_config)
+            merged.http_session_cls = self.http_session_cls if chosen is AioConfig().http_session_cls else chosen
+            return merged
+
+    return DirectConfig(http_session_cls=direct_session())
 
 
 def direct_session() -> type:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, SSLError
 
 from bulksend import worker
 from bulksend.model import AllAccepted, Answer, NotSent, Refused, Verdict
@@ -24,7 +24,7 @@ from bulksend.ses.credentials import CredentialSource
 from bulksend.ses.signing import Credentials, SignedHead, Signer
 from bulksend.simulator import SimulatorProcess
 from tests.harness import Desk, settings_for
-from tests.http_server import REGION, Guest, answer_bytes, results, serving
+from tests.http_server import REGION, Guest, answer_bytes, certificates, results, serving
 from tests.independent import Ministack
 
 PREFIX = (
@@ -376,6 +376,48 @@ def test_what_sts_says_is_not_said_of_the_mail(status: int, code: str, verdict: 
         assert isinstance(answer, Refused)
         assert classify_refusal(answer) is verdict
         assert (answer.generation, "AssumeRole" in answer.text) == (3, True)
+
+
+@pytest.mark.usefixtures("no_keys")
+@pytest.mark.parametrize("named", [True, False])
+def test_whoever_hands_out_roles_shows_a_certificate_of_its_name(
+    named: bool,  # noqa: FBT001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The SDK's own clients do not look at the name."""
+    config = tmp_path / "aws-config"
+    config.write_text(
+        "[default]\nrole_arn = arn:aws:iam::123456789012:role/sender\nsource_profile = base\n"
+        "[profile base]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = example\n",
+        "ascii",
+    )
+    made = certificates()
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(made.bundle(tmp_path)))
+
+    async def sts(guest: Guest) -> None:
+        await guest.request()
+        body = (
+            b"<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>AKIA</AccessKeyId>"
+            b"<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>"
+            b"<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+        )
+        await guest.write(answer_bytes(body, 200, ("Connection: close",)))
+
+    async def main() -> None:
+        async with serving(sts, tls=made.server if named else made.elsewhere) as agent:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_STS", agent.url)
+            source = CredentialSource(AwsAccess(region=REGION))
+            if named:
+                assert (await source.current()).token == "t"
+            else:
+                with pytest.raises(SSLError):
+                    await source.current()
+                assert agent.visits == []
+
+    asyncio.run(main())
 
 
 @pytest.mark.usefixtures("no_keys")
