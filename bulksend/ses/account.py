@@ -8,7 +8,6 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
-from bulksend.errors import ConfigError
 from bulksend.model import AccountStatus, Binding
 from bulksend.ses.client import AwsAccess, explained, open_client
 from bulksend.ses.skew import ServerClock, server_time
@@ -89,16 +88,14 @@ async def find_binding(access: AwsAccess) -> Binding:
         ConfigError: no region is set anywhere.
     """
     import aioboto3  # noqa: PLC0415
+    from botocore.exceptions import NoRegionError  # noqa: PLC0415
 
     try:
         region = access.region or aioboto3.Session(profile_name=access.profile).region_name
     except Exception as error:
         raise explained(error) from error
     if region is None:
-        raise ConfigError(
-            "no AWS region is set",
-            hint="Pass --region, or set aws.region in config.toml or AWS_REGION in the environment.",
-        )
+        raise explained(NoRegionError())
     if access.endpoint_url is not None:
         return Binding(access.endpoint_url, region, access.endpoint_url)
     try:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from bulksend import __version__
-from bulksend.errors import AccountError
+from bulksend.errors import AccountError, ConfigError
 
 __all__ = ["AwsAccess", "direct_session", "explained", "open_client", "open_session", "refusal_code"]
 
@@ -67,8 +67,8 @@ def open_session(access: AwsAccess) -> Any:
     return aioboto3.Session(profile_name=access.profile, region_name=access.region, botocore_session=core)
 
 
-def explained(error: Exception) -> AccountError:
-    """What the SDK raised, in words."""
+def explained(error: Exception) -> AccountError | ConfigError:
+    """What the SDK raised, in words. Where no region is set anywhere, that is no fault of the account."""
     from botocore import exceptions as sdk  # noqa: PLC0415
 
     match error:
@@ -80,6 +80,12 @@ def explained(error: Exception) -> AccountError:
             return AccountError(
                 "no AWS credentials were found",
                 hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, pass --profile, or log in with: aws sso login.",
+            )
+        case sdk.NoRegionError():
+            return ConfigError(
+                "no AWS region is set",
+                hint="Pass --region, or set aws.region in config.toml, AWS_REGION in the environment, "
+                "or the profile's.",
             )
         case sdk.ProfileNotFound():
             return AccountError(str(error), hint="Name a profile of ~/.aws/config with --profile or aws.profile.")

@@ -7,6 +7,7 @@ import io
 import time
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Self
 
 import orjson
@@ -20,10 +21,7 @@ from bulksend.ses.skew import ServerClock
 
 __all__ = ["CompatibleTransport"]
 
-_body: ContextVar[bytes] = ContextVar("body")
-_left: ContextVar[list[bool]] = ContextVar("left")
-_asked_at: ContextVar[float] = ContextVar("asked_at")
-_answered: ContextVar[list[bytes]] = ContextVar("answered")
+_call: ContextVar[_Call] = ContextVar("call")
 
 LARGE_BODY_BYTES = 512 * 1024
 """Above this a body is handed over as a stream: aiohttp warns of larger ones that are written in one piece."""
@@ -32,6 +30,16 @@ SLACK_S = 5.0
 
 A server that trickles bytes must not hold an entry for ever.
 """
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call, as the SDK's hooks see it: what to send, since when, whether any of it may have left, what came."""
+
+    body: bytes
+    asked_at: float
+    left: bool = False
+    answer: bytes = b""
 
 
 class CompatibleTransport:
@@ -71,25 +79,21 @@ class CompatibleTransport:
     async def send(self, entries_json: bytes | memoryview) -> Answer:
         """One call, attempted once. See the engine's Transport."""
         generation = self._generation
-        _body.set(b"".join((self._prefix, entries_json, self._suffix)))
-        _asked_at.set(time.time())
-        left: list[bool] = []
-        _left.set(left)
-        answered: list[bytes] = []
-        _answered.set(answered)
+        call = _Call(b"".join((self._prefix, entries_json, self._suffix)), time.time())
+        _call.set(call)
         try:
             async with asyncio.timeout(self._limit_s):
                 client = await self._ready()
                 await client.send_bulk_email(**self._arguments)
         except TimeoutError:
-            return Doubtful("no whole answer in time") if left else NotSent("no connection in time")
+            return Doubtful("no whole answer in time") if call.left else NotSent("no connection in time")
         except asyncio.CancelledError:
-            return (
-                Doubtful("interrupted while the answer was awaited") if left else NotSent("interrupted before sending")
-            )
+            if call.left:
+                return Doubtful("interrupted while the answer was awaited")
+            return NotSent("interrupted before sending")
         except Exception as error:  # noqa: BLE001  whatever the SDK raises is an answer
-            return answer_of_error(error, generation, sent=bool(left))
-        return answer_of_results(answered[0])
+            return answer_of_error(error, generation, sent=call.left)
+        return answer_of_results(call.answer)
 
     async def renew_credentials(self, refused_generation: int) -> int:
         """The next request's client reads them anew."""
@@ -123,12 +127,12 @@ class CompatibleTransport:
         return client
 
     async def _before_send(self, request: Any, **_: object) -> None:
-        if time.time() - _asked_at.get() > SIGN_WITHIN_S:
+        if time.time() - _call.get().asked_at > SIGN_WITHIN_S:
             raise TimeoutError
         await self._clock.correct(await self._ready(), request)
         if len(request.body) > LARGE_BODY_BYTES:
             request.body = io.BytesIO(request.body)
-        _left.get().append(True)
+        _call.get().left = True
 
 
 def _reading_session() -> type:
@@ -139,7 +143,7 @@ def _reading_session() -> type:
         async def send(self, request: Any) -> Any:
             response = await super().send(request)
             if response.status_code < FIRST_ERROR_STATUS:
-                _answered.get().append(await response.content)
+                _call.get().answer = await response.content
                 response._content = b"{}"  # noqa: SLF001  what its parser is to see
             return response
 
@@ -169,4 +173,4 @@ def _want_awscrt() -> None:
 
 
 def _swap_body(params: dict[str, Any], **_: object) -> None:
-    params["body"] = _body.get()
+    params["body"] = _call.get().body

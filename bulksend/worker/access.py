@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from bulksend.config import Settings
-from bulksend.errors import AccountError, ConfigError
 from bulksend.ses import AwsAccess
 
-__all__ = ["aws_access", "wanting_region"]
+__all__ = ["aws_access"]
 
 
 def aws_access(settings: Settings) -> AwsAccess:
@@ -23,18 +20,3 @@ def aws_access(settings: Settings) -> AwsAccess:
         connect_timeout_s=settings.transport.connect_timeout_s,
         answer_timeout_s=settings.transport.answer_timeout_s,
     )
-
-
-@contextmanager
-def wanting_region() -> Iterator[None]:
-    """Around what asks SES. Raises ConfigError where no region is set anywhere: that is no fault of the account."""
-    try:
-        yield
-    except AccountError as error:
-        # By its name: the SDK's exceptions are not known here.
-        if type(error.__cause__).__name__ != "NoRegionError":
-            raise
-        raise ConfigError(
-            "no AWS region is set",
-            hint="Pass --region, or set aws.region in config.toml, AWS_REGION in the environment, or the profile's.",
-        ) from error

@@ -7,7 +7,7 @@ import asyncio
 from bulksend.config import Settings
 from bulksend.model import AccountStatus
 from bulksend.ses import Account
-from bulksend.worker.access import aws_access, wanting_region
+from bulksend.worker.access import aws_access
 
 __all__ = ["read_quota"]
 
@@ -24,5 +24,4 @@ def read_quota(settings: Settings) -> AccountStatus:
         async with Account(aws_access(settings)) as account:
             return await account.read()
 
-    with wanting_region():
-        return asyncio.run(ask())
+    return asyncio.run(ask())

@@ -22,7 +22,7 @@ from bulksend.ses import (
     names_in,
     not_simple,
 )
-from bulksend.worker.access import aws_access, wanting_region
+from bulksend.worker.access import aws_access
 
 __all__ = [
     "StoredTemplate",
@@ -101,8 +101,7 @@ def push_template(path: Path, settings: Settings) -> str:
         async with Templates(aws_access(settings)) as templates:
             return await templates.put(template)
 
-    with wanting_region():
-        return f"{file.name}: {'created' if asyncio.run(put()) else 'changed'}"
+    return f"{file.name}: {'created' if asyncio.run(put()) else 'changed'}"
 
 
 def pull_template(name: str, settings: Settings) -> StoredTemplate:
@@ -114,8 +113,7 @@ def pull_template(name: str, settings: Settings) -> StoredTemplate:
         AccountError: SES cannot be asked.
         TemplateNotFoundError: there is none of that name.
     """
-    with wanting_region():
-        stored = asyncio.run(_get(aws_access(settings), name))
+    stored = asyncio.run(_get(aws_access(settings), name))
     return {"name": stored.name, "subject": stored.subject, "html": stored.html, "text": stored.text}
 
 
@@ -130,8 +128,7 @@ def list_templates(settings: Settings) -> list[ListedTemplate]:
         async with Templates(aws_access(settings)) as templates:
             return await templates.list()
 
-    with wanting_region():
-        return asyncio.run(ask())
+    return asyncio.run(ask())
 
 
 def render_template(file: CampaignFile, data: dict[str, object], settings: Settings) -> str:
@@ -163,8 +160,7 @@ def render_template(file: CampaignFile, data: dict[str, object], settings: Setti
         async with Templates(aws_access(settings)) as templates:
             return await templates.render(name, merged)
 
-    with wanting_region():
-        return asyncio.run(ask())
+    return asyncio.run(ask())
 
 
 def _inline_names(inline: InlineTemplate) -> TemplateNames:
