@@ -1,0 +1,14 @@
+"""The worker's HTTP face: metrics, health, and campaigns as JSON, for those who operate it; and a second, public one.
+
+`Face` serves an `Office`, which the worker is; docs/http.md has every route. Neither face knows TLS: off loopback, a
+proxy that does belongs in front of them.
+"""
+
+from __future__ import annotations
+
+from bulksend.admin.face import Face, PublicFace
+from bulksend.admin.listener import Limits
+from bulksend.admin.openapi import document
+from bulksend.admin.ports import Office
+
+__all__ = ["Face", "Limits", "Office", "PublicFace", "document"]
