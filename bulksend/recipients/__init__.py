@@ -14,22 +14,27 @@ from bulksend.recipients.mapping import Mapping
 from bulksend.recipients.one_address import one_address
 from bulksend.recipients.plan import Snapshot, take_snapshot
 from bulksend.recipients.results_file import write_results_parquet
+from bulksend.recipients.shelf import FolderShelf, Shelf, ShelfUnreachableError, open_shelf
 from bulksend.recipients.skipped import SkippedRow, skipped_rows
 from bulksend.recipients.snapshot import SnapshotReader
 from bulksend.recipients.source import ListFormat, list_digest
 
 __all__ = [
     "FORGOTTEN_ADDRESS",
+    "FolderShelf",
     "ListColumns",
     "ListFormat",
     "Mapping",
     "Removed",
+    "Shelf",
+    "ShelfUnreachableError",
     "SkippedRow",
     "Snapshot",
     "SnapshotReader",
     "forgettable",
     "list_digest",
     "one_address",
+    "open_shelf",
     "remove_address",
     "skipped_rows",
     "take_snapshot",
