@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum, unique
+from enum import Enum, IntEnum, StrEnum, unique
+
+from bulksend.schedule import Schedule
 
 __all__ = [
     "MAX_BATCH_RECIPIENTS",
@@ -36,6 +38,7 @@ __all__ = [
     "SkipReason",
     "Tally",
     "Verdict",
+    "Withheld",
 ]
 
 MAX_BATCH_RECIPIENTS = 50
@@ -269,11 +272,30 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A durable intent: `batch` is what may be sent under it, which may be less than was asked for."""
+    """A durable intent: `batch` is what may be sent under it, which may be less than was asked for.
+
+    `at` is epoch seconds by the store's clock. Nothing may be signed or sent under it any more once `clock.boot_s()`
+    is past `send_before_s`.
+    """
 
     attempt_id: int
     batch: Batch
     at: float
+    send_before_s: float
+
+
+@unique
+class Withheld(Enum):
+    """Why there is no intent.
+
+    SETTLED  evidence has accepted every entry of the batch since.
+    STOPPED  somebody has paused, halted or cancelled the campaign.
+    LOST     the chunk is not this process's any more: its lease ran out.
+    """
+
+    SETTLED = "settled"
+    STOPPED = "stopped"
+    LOST = "lost"
 
 
 @unique
@@ -297,15 +319,17 @@ class Halt:
 class CampaignState(StrEnum):
     """Where a campaign is.
 
-    PLANNED    the snapshot is durable; left by send.
-    SENDING    a process holds it, or held it when it died; left by the end of the run.
-    PAUSED     an interrupt or a person stopped it; send goes on.
-    HALTED     it stopped itself, with a reason; send tries again.
+    PLANNED    the snapshot is durable; left by send or submit.
+    QUEUED     submitted: a worker will take it up; left by a worker (SENDING) or a person (PAUSED, CANCELLED).
+    SENDING    a process holds it, or held it when it died; left by the end of the run. A worker takes it up as well.
+    PAUSED     an interrupt or a person stopped it; send or submit goes on.
+    HALTED     it stopped itself, with a reason; send or submit tries again.
     CANCELLED  by a person, for good.
     FINISHED   every entry is accepted, dead or in doubt. A settlement that wants a resend leads back to PLANNED.
     """
 
     PLANNED = "planned"
+    QUEUED = "queued"
     SENDING = "sending"
     PAUSED = "paused"
     HALTED = "halted"
@@ -374,6 +398,7 @@ class Campaign:
     recipients: int
     skipped: dict[SkipReason, int] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
+    schedule: Schedule = field(default_factory=Schedule)
     halt: Halt | None = None
 
 

@@ -7,6 +7,7 @@ import selectors
 from collections.abc import Callable
 
 EPOCH = 1_800_000_000.0
+NO_DEADLINE_S = float("inf")
 MOMENT_S = 1e-6
 """What every turn of a jumping loop takes.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from bulksend.simulator import SimulatorProcess
 from tests.independent import Ministack, ministack_command
+from tests.postgres import Postgres, database
 
 os.environ["BOTO_DISABLE_CRT"] = "true"
 """As bulksend is installed by default: without awscrt. It is read when botocore is imported; one test takes it back."""
@@ -62,6 +64,23 @@ def ministack(_ministack_server: Ministack) -> Ministack:
     """An independent SES server, empty."""
     _ministack_server.reset()
     return _ministack_server
+
+
+@pytest.fixture(scope="session")
+def _postgres_url(_isolation: None) -> Iterator[str]:
+    given = os.environ.get("DATABASE_URL")
+    if given:
+        yield given
+        return
+    with Postgres() as server:
+        yield server.url
+
+
+@pytest.fixture
+def database_url(_postgres_url: str) -> Iterator[str]:
+    """The URL of a database with bulksend's tables and nothing in them."""
+    with database(_postgres_url, f"bulksend_test_{secrets.token_hex(6)}") as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

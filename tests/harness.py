@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,12 @@ from bulksend import worker
 from bulksend.config import Settings, load_campaign, load_settings
 from bulksend.engine import Engine, pipeline
 from bulksend.facts import Fact
-from bulksend.journal import SqliteJournal
 from bulksend.model import Campaign, CampaignState, Halt, Policy, ResultRow, Tally
 from bulksend.pacing import PaceSettings, QuotaPacer
 from bulksend.recipients import SnapshotReader
 from bulksend.ses import Account, AwsAccess, CompatibleTransport
 from bulksend.worker import Store
-from bulksend.worker.sending import _ChunkThread
+from bulksend.worker.running import ChunkThread
 from tests.clocks import ScaledLoop
 
 REGION = "eu-west-1"
@@ -94,9 +94,7 @@ class Desk:
         return worker.plan(load_campaign(path), settings or settings_for(self.url), self.store()).campaign
 
     def store(self, now: Callable[[], float] | None = None) -> Store:
-        folder = self.folder / ".bulksend"
-        journal = SqliteJournal(folder / "journal.db") if now is None else SqliteJournal(folder / "journal.db", now=now)
-        return Store(folder, journal)
+        return Store.at(self.folder / ".bulksend", now=now or time.time)
 
     def results(self, *states: str) -> list[ResultRow]:
         store = self.store()
@@ -141,7 +139,7 @@ class Desk:
                         access, campaign.prefix, campaign.suffix, max_connections=max_in_flight
                     ) as transport,
                 ):
-                    with _ChunkThread(reader) as source:
+                    with ChunkThread(reader) as source:
                         engine = Engine(
                             campaign.id,
                             source=source,

@@ -67,7 +67,7 @@ class SesInMemory:
         self.generation = 0
         self.requests = 0
 
-    async def send(self, entries_json: bytes | memoryview) -> Answer:
+    async def send(self, entries_json: bytes | memoryview, send_before_s: float) -> Answer:  # noqa: ARG002  no deadline here
         rows = [int(n) for n in ROW.findall(entries_json)]
         self.requests += 1
         weather = self._weather()

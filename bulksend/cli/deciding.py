@@ -232,7 +232,7 @@ def forget(
     if not yes:
         ask(
             people,
-            f"Remove this address from every campaign in {store.folder} for good?",
+            f"Remove this address from every campaign in {store.journal.place} for good?",
             verb="forget",
             otherwise="Nothing was removed.",
         )

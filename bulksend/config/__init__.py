@@ -20,11 +20,14 @@ from bulksend.config.campaign import (
 from bulksend.config.settings import (
     AwsSettings,
     EngineSettings,
+    FleetSettings,
+    HttpSettings,
     LogSettings,
     MetricsSettings,
     PacingSettings,
     Settings,
     TransportSettings,
+    WorkerSettings,
     load_settings,
 )
 from bulksend.config.template import TemplateFile, load_template, template_toml
@@ -36,6 +39,8 @@ __all__ = [
     "CampaignFile",
     "Content",
     "EngineSettings",
+    "FleetSettings",
+    "HttpSettings",
     "InDoubtPolicy",
     "InlineTemplate",
     "LogSettings",
@@ -47,6 +52,7 @@ __all__ = [
     "Settings",
     "TemplateFile",
     "TransportSettings",
+    "WorkerSettings",
     "frozen_keys",
     "load_campaign",
     "load_settings",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -24,12 +25,15 @@ from bulksend.config.fields import (
     RowHeaders,
     RowTags,
     Tags,
+    WindowText,
     as_json,
     campaign_name,
+    instant,
     json_table,
     list_beside,
 )
 from bulksend.config.source import Fault, Table, check, config_error, put, read_toml
+from bulksend.schedule import MAX_PRIORITY, Schedule, Window
 
 __all__ = [
     "CampaignFile",
@@ -38,6 +42,7 @@ __all__ = [
     "InlineTemplate",
     "Policy",
     "Recipients",
+    "ScheduleTable",
     "Sender",
     "frozen_keys",
     "load_campaign",
@@ -130,6 +135,25 @@ class Policy(Table):
     max_attempts: int = Field(default=5, ge=1, le=100)
 
 
+class ScheduleTable(Table):
+    """[schedule]: when the campaign may send, and its share beside others; may change after it was planned."""
+
+    priority: float = Field(default=1.0, gt=0, le=MAX_PRIORITY)
+    """Its weight among the campaigns that send at once: with 2 it gets twice what one with 1 gets."""
+    not_before: Annotated[datetime, BeforeValidator(instant)] | None = None
+    """Nothing is sent before this instant."""
+    window: WindowText | None = None
+    """Daily hours in a zone: "09:00-18:00 Europe/Paris"."""
+
+    def as_schedule(self) -> Schedule:
+        """The same as facts."""
+        return Schedule(
+            self.priority,
+            None if self.not_before is None else self.not_before.timestamp(),
+            None if self.window is None else Window.parse(self.window),
+        )
+
+
 class CampaignFile(Table):
     """A campaign file, validated. Made by load_campaign."""
 
@@ -138,6 +162,7 @@ class CampaignFile(Table):
     content: Content
     recipients: Recipients
     policy: Policy = Field(default_factory=Policy)
+    schedule: ScheduleTable = Field(default_factory=ScheduleTable)
     _path: Path = PrivateAttr(default=Path())
 
     @property
@@ -179,9 +204,10 @@ def load_campaign(path: Path, overrides: Mapping[str, object] | None = None) -> 
 def frozen_keys(campaign: CampaignFile, attached: Sequence[AttachedFile] | None = None) -> dict[str, str]:
     """Every key that is bound when the campaign is planned, with its value as JSON; keys that are not set are left out.
 
-    Left out as well: name, recipients.path (the list itself has a digest) and policy, which may change. Values of more
-    than 100 characters are given as their SHA-256. An attachment is bound by its bytes (`content.attachments.1.sha256`)
-    and its attributes, not by its path; `attached` are the attachments where they have been read already.
+    Left out as well: name, recipients.path (the list itself has a digest), and policy and schedule, which may change.
+    Values of more than 100 characters are given as their SHA-256. An attachment is bound by its bytes
+    (`content.attachments.1.sha256`) and its attributes, not by its path; `attached` are the attachments where they have
+    been read already.
 
     Raises:
         ConfigError: attachments cannot be read.
@@ -191,7 +217,7 @@ def frozen_keys(campaign: CampaignFile, attached: Sequence[AttachedFile] | None 
     tables = campaign.model_dump(
         mode="json",
         by_alias=True,
-        exclude={"name": True, "policy": True, "content": {"attachments"}, "recipients": {"path"}},
+        exclude={"name": True, "policy": True, "schedule": True, "content": {"attachments"}, "recipients": {"path"}},
     )
     tables["content"]["attachments"] = {
         str(place): {

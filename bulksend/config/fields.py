@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from email.header import Header
 from email.utils import formataddr
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Annotated
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, Field, ValidationInfo
+
+from bulksend.schedule import LATEST_S, Window
 
 __all__ = [
     "MAX_HEADERS",
@@ -30,9 +33,11 @@ __all__ = [
     "RowTags",
     "Tags",
     "TemplateName",
+    "WindowText",
     "as_json",
     "campaign_name",
     "file_beside",
+    "instant",
     "json_table",
     "list_beside",
 ]
@@ -202,6 +207,33 @@ def _header_text(text: str) -> str:
     return text
 
 
+def _window(text: str) -> str:
+    return str(Window.parse(text))
+
+
+def instant(value: object) -> object:
+    """A date-time with its offset from UTC, as TOML has it or as text, for where there are no date-times (JSON).
+
+    One without an offset is refused: taken on the wrong clock it would be hours off, and nobody would notice.
+    """
+    moment = value
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            moment = None
+    if not isinstance(moment, datetime):
+        raise ValueError(f"must be a date and time, such as 2026-12-01T09:00:00+01:00, not {str(value)[:60]!r}")  # noqa: TRY004  pydantic wants a ValueError
+    if moment.tzinfo is None:
+        told = moment.isoformat()
+        raise ValueError(
+            f"does not say on which clock: add the offset from UTC, as in {told}+01:00, or {told}Z for UTC"
+        )
+    if moment.timestamp() >= LATEST_S:
+        raise ValueError(f"must be before the year 9999, not {moment.isoformat()}")
+    return moment
+
+
 def json_table(table: object) -> object:
     """A TOML table that JSON can hold as well, every offending key named."""
     if not isinstance(table, dict):
@@ -273,6 +305,7 @@ RowHeaders = Annotated[
     AfterValidator(_unlike_names),
 ]
 RowTags = dict[Annotated[str, AfterValidator(_tag_name)], Annotated[str, AfterValidator(_tag_text)]]
+WindowText = Annotated[str, AfterValidator(_window)]
 EndpointId = Annotated[str, AfterValidator(_endpoint_id)]
 TemplateName = Annotated[str, AfterValidator(_template_name)]
 Delimiter = Annotated[str, AfterValidator(_delimiter)]

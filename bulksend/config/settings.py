@@ -8,24 +8,31 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, Field, PlainSerializer, ValidationInfo
 
 from bulksend.config.source import Fault, Table, check, config_error, dotted_keys, nearest, put, read_toml
 
 __all__ = [
     "AwsSettings",
     "EngineSettings",
+    "FleetSettings",
+    "HttpSettings",
     "LogSettings",
     "MetricsSettings",
     "PacingSettings",
     "Settings",
     "TransportSettings",
+    "WorkerSettings",
     "load_settings",
 ]
 
 _PREFIX = "BULKSEND_"
 _CONFIG_VARIABLE = "BULKSEND_CONFIG"
 _SQLITE = "sqlite:"
+_POSTGRESQL = re.compile(r"postgres(ql)?://")
+_PASSWORD = re.compile(r"(?<=://)([^/@:]*):[^/@]*@|(?<=[?&]password=)[^&]*")
+_S3 = "s3://"
+_MAX_PORT = 65535
 
 
 def _region(text: str) -> str:
@@ -48,11 +55,59 @@ def _endpoint(text: str) -> str:
 
 def _store(text: str, info: ValidationInfo) -> str:
     # The text is not shown: the URL of a database holds a password.
+    if _POSTGRESQL.match(text):
+        return _database(text)
     path = text.removeprefix(_SQLITE)
     if path in {text, ""} or "\0" in path:
-        raise ValueError("must be 'sqlite:PATH'")
-    folder = (info.context or {}).get("folder", Path())
-    return f"{_SQLITE}{Path(folder, path).absolute()}"
+        raise ValueError("must be 'sqlite:PATH' or 'postgresql://HOST/DATABASE'")
+    return f"{_SQLITE}{_beside(path, info)}"
+
+
+def _database(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        sound = parts.port != 0 and len(parts.path) > 1
+    except ValueError:
+        sound = False
+    if not sound or parts.fragment or re.search(r"[\x00-\x20\x7f]", text):
+        raise ValueError(
+            "must be a URL such as 'postgresql://USER@HOST:5432/DATABASE'; what is special in it is %-encoded"
+        )
+    return text
+
+
+def _snapshots(text: str, info: ValidationInfo) -> str:
+    if text.startswith(_S3):
+        if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\x00-\x20\x7f]*)?", text):
+            raise ValueError("must be a folder, or 's3://BUCKET/PREFIX'")
+        return text.rstrip("/")
+    if "\0" in text or "://" in text or not text:
+        raise ValueError("must be a folder, or 's3://BUCKET/PREFIX'")
+    return str(_beside(text, info))
+
+
+def _beside(path: str, info: ValidationInfo) -> Path:
+    return Path((info.context or {}).get("folder", Path()), path).absolute()
+
+
+def _folder(text: str, info: ValidationInfo) -> str:
+    if "\0" in text or not text:
+        raise ValueError("must be a folder or a file")
+    return str(_beside(text, info))
+
+
+def _without_password(url: str | None) -> str | None:
+    return None if url is None else _PASSWORD.sub(lambda m: f"{m[1]}:...@" if m[1] is not None else "...", url)
+
+
+def _listen(text: str) -> str:
+    if text == "off":
+        return text
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    if not colon or not re.fullmatch(r"[0-9A-Za-z.:-]+", host) or not port.isdecimal() or int(port) > _MAX_PORT:
+        raise ValueError("must be ADDRESS:PORT, such as '127.0.0.1:9464' or '[::1]:9464', or 'off'")
+    return text
 
 
 class AwsSettings(Table):
@@ -108,6 +163,36 @@ class MetricsSettings(Table):
     """TCP port of http://127.0.0.1:PORT/metrics while sending; 0 takes any free one. Not set: none is opened."""
 
 
+class WorkerSettings(Table):
+    """The long-lived worker."""
+
+    grace_s: float = Field(default=75.0, gt=0, le=3600)
+    """Seconds that a worker which was told to stop waits for the answers to what it has sent. What is not answered by
+    then is in doubt: let it be more than transport.answer_timeout_s."""
+
+
+class FleetSettings(Table):
+    """Workers that share a store in PostgreSQL."""
+
+    lease_s: float = Field(default=30.0, ge=1, le=600)
+    """Seconds for which a worker may send from a chunk unless it renews its lease, which it does three times as often.
+    After a death, so long nobody takes up what it held."""
+
+
+class HttpSettings(Table):
+    """The worker's HTTP face: metrics, health, and the API for campaigns."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:9464"
+    """Where it listens, as ADDRESS:PORT; port 0 takes any free one, off opens none. An address that is not of loopback
+    needs a token."""
+    public_listen: Annotated[str, AfterValidator(_listen)] = "off"
+    """A second place to listen, for what strangers may call; nothing else is served there."""
+    token_file: Annotated[str, AfterValidator(_folder)] | None = None
+    """A file with the token that every request must carry (Authorization: Bearer); readable by its owner only."""
+    lists_folder: Annotated[str, AfterValidator(_folder)] | None = None
+    """The folder that campaigns which come by HTTP take their lists from. Not set: lists in S3 only."""
+
+
 class LogSettings(Table):
     """What is logged, on standard error. Addresses never are."""
 
@@ -120,14 +205,21 @@ class LogSettings(Table):
 class Settings(Table):
     """Every setting, validated."""
 
-    store: Annotated[str, AfterValidator(_store)] | None = None
+    store: Annotated[str, AfterValidator(_store), PlainSerializer(_without_password, when_used="json")] | None = None
     """The folder with journal and snapshots, as sqlite:PATH, relative to the folder of the file that says it; in flags
-    and environment, to the current folder. Not set: .bulksend/ beside the campaign file."""
+    and environment, to the current folder. Or postgresql://USER@HOST/DATABASE, which many workers share; its password
+    is best left to PGPASSWORD or ~/.pgpass. Not set: .bulksend/ beside the campaign file."""
+    snapshots: Annotated[str, AfterValidator(_snapshots)] | None = None
+    """Where the lists of planned campaigns are kept: a folder that every worker sees, or s3://BUCKET/PREFIX. Not set:
+    beside the journal in SQLite; with PostgreSQL it has to be set."""
     aws: AwsSettings = Field(default_factory=AwsSettings)
     transport: TransportSettings = Field(default_factory=TransportSettings)
     pacing: PacingSettings = Field(default_factory=PacingSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    fleet: FleetSettings = Field(default_factory=FleetSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
 
@@ -193,7 +285,7 @@ def _variable(key: str) -> str:
 
 def _environ_tables(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[Fault]]:
     """The tables that the BULKSEND_* variables spell, values made into the types of their keys."""
-    sections = {name for name in Settings.model_fields if name != "store"}
+    sections = {name for name in Settings.model_fields if name not in {"store", "snapshots"}}
     known = {_variable(key): key for key in dotted_keys(Settings) if key not in sections}
     tables: dict[str, Any] = {}
     faults: list[Fault] = []

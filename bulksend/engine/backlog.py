@@ -10,7 +10,7 @@ import heapq
 import math
 import re
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from bulksend.ledger import Ledger
 from bulksend.model import MAX_BATCH_RECIPIENTS, Batch, BatchKind, Chunk, EntryState
@@ -35,6 +35,8 @@ class OpenChunk:
         self.chunk = chunk
         self.ledger = ledger
         self.in_flight = 0
+        self.lost = False
+        """It is another process's by now: what is in flight lands, and nothing more goes out."""
         self.fresh: deque[range] = deque()
         self.due: list[tuple[float, int]] = []
         self.splits: deque[tuple[Sequence[int], int]] = deque()
@@ -65,6 +67,11 @@ class OpenChunk:
         at = due_at if due_at <= now else math.ceil(due_at / RETRY_GRID_S) * RETRY_GRID_S
         heapq.heappush(self.due, (at, index))
 
+    def put_back(self, batch: Batch) -> None:
+        """A batch that was taken but never intended."""
+        self.in_flight -= 1
+        self.splits.appendleft((batch.indices, batch.origin))
+
     @property
     def number(self) -> int:
         """Its place in the snapshot."""
@@ -87,80 +94,83 @@ class OpenChunk:
 class Backlog:
     """The open chunks of one campaign, and the numbers of those not open."""
 
-    def __init__(self, campaign_id: str, unopened: Iterable[int], *, resend_after_s: float | None = None) -> None:
+    def __init__(self, campaign_id: str, *, resend_after_s: float | None = None) -> None:
         self.campaign_id = campaign_id
         self._resend_after_s = resend_after_s
-        self._unopened = deque(unopened)
+        self._unopened: deque[int] = deque()
         self._open: dict[int, OpenChunk] = {}
-        self._parked: list[tuple[float, int]] = []
         self._batches = 0
 
-    def wants(self, now: float, enough_entries: int) -> int | None:
-        """The chunk to open next, if what is ready is less than enough.
+    def offer(self, numbers: Sequence[int]) -> None:
+        """Chunks to be opened before those that wait to be: what comes again is due."""
+        self._unopened.extendleft(n for n in reversed(numbers) if n not in self._open)
 
-        A parked one that is due, else the next of the list.
-        """
-        if self._parked and self._parked[0][0] <= now:
-            return self._parked[0][1]
-        if not self._unopened:
-            return None
+    @property
+    def next_unopened(self) -> int | None:
+        """The chunk to open next."""
+        return self._unopened[0] if self._unopened else None
+
+    def wants_more(self, enough_entries: int) -> bool:
+        """Whether what is ready is less than enough, and there is room for more."""
         ready = 0
         for c in self._open.values():
             ready += c.untried
             if ready >= enough_entries:
-                return None
-        return self._unopened[0] if self._open_bytes() <= MAX_OPEN_BYTES else None
+                return False
+        return self._open_bytes() <= MAX_OPEN_BYTES
 
     def alone(self, opened: OpenChunk, index: int) -> None:
         """Send an entry in a request of its own: what made it doubtful must not touch its neighbours."""
         self._batches += 1
         opened.splits.append(([index], self._batches))
 
+    def forgo(self, number: int) -> None:
+        """A chunk that is not to be opened any more."""
+        if self._unopened and self._unopened[0] == number:
+            self._unopened.popleft()
+
     def add(self, chunk: Chunk, ledger: Ledger, now: float) -> OpenChunk:
         """Take up a chunk that has been read."""
-        if self._unopened and self._unopened[0] == chunk.number:
-            self._unopened.popleft()
-        self._parked = [(at, n) for at, n in self._parked if n != chunk.number]
-        heapq.heapify(self._parked)
+        self.forgo(chunk.number)
         opened = self._open[chunk.number] = OpenChunk(chunk, ledger, now, self._resend_after_s)
         return opened
 
     def __getitem__(self, number: int) -> OpenChunk:
         return self._open[number]
 
-    def drop(self, number: int) -> None:
-        """Forget a chunk that is done, or that must be read anew."""
-        del self._open[number]
+    def drop(self, opened: OpenChunk) -> None:
+        """Forget a chunk that is done, lost, or must be read anew."""
+        if self._open.get(opened.number) is opened:
+            del self._open[opened.number]
 
-    def reopen(self, number: int) -> None:
-        """Put a chunk back in the queue, to be read anew."""
-        if number not in self._unopened and number not in self._open:
-            self._unopened.appendleft(number)
+    @property
+    def numbers(self) -> list[int]:
+        """Of all chunks in memory, and of those that were to be opened."""
+        return [*self._open, *self._unopened]
 
-    def finished(self) -> list[int]:
+    def finished(self) -> list[OpenChunk]:
         """Open chunks with nothing left to send and nothing under way."""
-        return [c.number for c in self._open.values() if c.in_flight == 0 and c.next_at is None]
+        return [c for c in self._open.values() if c.in_flight == 0 and c.next_at is None]
 
-    def park(self, now: float) -> None:
-        """Give back the memory of chunks that only wait: for long, or while others need the room."""
+    def park(self, now: float) -> list[tuple[int, float]]:
+        """Forget the chunks that only wait: for long, or while others need the room; (number, until when) of each."""
         crowded = self._open_bytes() > MAX_OPEN_BYTES
+        parked = []
         for c in list(self._open.values()):
             at = c.next_at
             if c.in_flight == 0 and at is not None and at > now and (crowded or at - now > PARK_AFTER_S):
-                del self._open[c.number]
-                heapq.heappush(self._parked, (at, c.number))
+                self.drop(c)
+                parked.append((c.number, at))
+        return parked
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is open, waiting or unopened."""
-        return not (self._open or self._parked or self._unopened)
+        """Whether nothing is open or unopened."""
+        return not (self._open or self._unopened)
 
     def next_at(self) -> float | None:
         """When the next waiting entry is due; None if none waits."""
-        times = [at for c in self._open.values() if (at := c.next_at) is not None]
-        if self._parked:
-            times.append(self._parked[0][0])
-        return min(times, default=None)
+        return min((at for c in self._open.values() if (at := c.next_at) is not None), default=None)
 
     def take(self, max_recipients: int, now: float, *, probe: bool = False) -> Batch | None:
         """The next batch of at most so many recipients (one entry at least), or None if nothing is due. Takes it out.
@@ -192,13 +202,7 @@ class Backlog:
         c.in_flight += 1
         return Batch(self.campaign_id, c.chunk, indices, recipients, kind, origin)
 
-    def put_back(self, batch: Batch) -> None:
-        """A batch that was taken but never intended."""
-        c = self._open[batch.chunk.number]
-        c.in_flight -= 1
-        c.splits.appendleft((batch.indices, batch.origin))
-
-    def due_doubts(self, now: float) -> list[tuple[int, list[tuple[int, int]]]]:
+    def due_doubts(self, now: float) -> list[tuple[OpenChunk, list[tuple[int, int]]]]:
         """(chunk, [(index, attempt id)]) of in-doubt entries that the policy may send again now. Takes them out."""
         found = []
         for c in self._open.values():
@@ -207,7 +211,7 @@ class Backlog:
                 _, index, attempt_id = heapq.heappop(c.doubts)
                 due.append((index, attempt_id))
             if due:
-                found.append((c.number, due))
+                found.append((c, due))
         return found
 
     def _open_bytes(self) -> int:

@@ -11,14 +11,17 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
+from typing import assert_never
 
-from bulksend.engine.backlog import Backlog
+from bulksend.engine.backlog import Backlog, OpenChunk
 from bulksend.engine.circuit import Circuit
 from bulksend.engine.flight import FlightSize
+from bulksend.engine.handout import WholeCampaign
 from bulksend.engine.heed import Heed
-from bulksend.engine.ports import Journal, Observer, Pacer, Source, Transport
+from bulksend.engine.ports import Handout, Journal, Observer, Pacer, Source, Transport
 from bulksend.engine.remedies import (
     doubtful_probes_halt,
     streak_halt,
@@ -35,6 +38,7 @@ from bulksend.facts import (
     EntriesReturned,
     Fact,
     UnknownStatus,
+    Waiting,
 )
 from bulksend.ledger import LastOutcome
 from bulksend.model import (
@@ -54,16 +58,17 @@ from bulksend.model import (
     Settlement,
     SettlementVerdict,
     Verdict,
+    Withheld,
 )
 from bulksend.outcome import (
     RESEND_AFTER_S,
-    SIGN_WITHIN_S,
     Backoff,
     EntryHistory,
     classify_request,
     knows_status,
     resolve_retry,
 )
+from bulksend.schedule import Schedule
 
 __all__ = ["Engine"]
 
@@ -71,17 +76,19 @@ ENOUGH_BATCHES = 2
 MAX_REOPENED = 1000
 """Times that others' decisions may open a finished chunk again in one run; more would be a loop."""
 WATCH_EVERY_S = 0.5
-STOPPED = (CampaignState.PAUSED, CampaignState.CANCELLED)
+LOOK_AGAIN_S = 1.0
+"""How often a schedule is looked at while it rests: it may be changed."""
 SETTLE_TRIES = 6
 SETTLE_AGAIN_S = 1.0
 
 
 class _Flight:
-    """One batch between its pacer's ticket and what became of it."""
+    """One batch of an open chunk, between its pacer's ticket and what became of it."""
 
-    __slots__ = ("awaits_answer", "pacer_wait_s", "task", "ticket")
+    __slots__ = ("awaits_answer", "opened", "pacer_wait_s", "task", "ticket")
 
-    def __init__(self, ticket: int, pacer_wait_s: float) -> None:
+    def __init__(self, opened: OpenChunk, ticket: int, pacer_wait_s: float) -> None:
+        self.opened = opened
         self.ticket = ticket
         self.pacer_wait_s = pacer_wait_s
         self.awaits_answer = False
@@ -91,8 +98,9 @@ class _Flight:
 class Engine:
     """Sends what is left of one campaign.
 
-    `run` returns the state that the campaign is in at the end: FINISHED, HALTED or PAUSED (or CANCELLED by somebody
-    else). `now` is the store's clock in epoch seconds.
+    `run` returns the state that the campaign is in at the end: FINISHED, HALTED or what `drain` leaves it in (or what
+    somebody else made of it). `now` is the store's clock in epoch seconds. `handout` says which chunks are this
+    process's: all, if not given. `begin_from` are the states in which it may be begun: any but CANCELLED, if not given.
     """
 
     def __init__(
@@ -105,6 +113,9 @@ class Engine:
         pacer: Pacer,
         observers: Sequence[Observer] = (),
         policy: Policy | None = None,
+        schedule: Schedule | None = None,
+        handout: Handout | None = None,
+        begin_from: Collection[CampaignState] = (),
         max_in_flight: int = 64,
         now: Callable[[], float] = time.time,
         uniform: Callable[[float, float], float] = random.uniform,
@@ -119,7 +130,11 @@ class Engine:
         self._now = now
         self._resend_after_s = RESEND_AFTER_S if policy.resend_in_doubt else None
         self._backoff = Backoff(policy.max_attempts, uniform)
-        self._backlog = Backlog(campaign_id, ())
+        self.schedule = schedule or Schedule()
+        """When it may send; it may be exchanged while it runs."""
+        self._handout = handout or WholeCampaign(journal, campaign_id, now)
+        self._begin_from = begin_from
+        self._backlog = Backlog(campaign_id, resend_after_s=self._resend_after_s)
         self._circuit = Circuit(uniform)
         self._streak = RefusalStreak()
         self._flight_size = FlightSize(max_in_flight)
@@ -127,6 +142,8 @@ class Engine:
         self._landed = asyncio.Event()
         self._conductor: asyncio.Task[None] | None = None
         self._end: CampaignState | None = None
+        self._end_is_told = True
+        """Whether the end is this process's to tell the journal."""
         self._failure: BaseException | None = None
         self._heed = Heed(transport, pacer)
         self._reopened: Counter[int] = Counter()
@@ -139,14 +156,16 @@ class Engine:
             JournalError: the journal failed; unanswered requests will be in doubt.
             SnapshotError: the snapshot is missing or damaged.
         """
-        if not await self._journal.set_state(self._campaign_id, CampaignState.SENDING):
-            return CampaignState.CANCELLED
+        sending = CampaignState.SENDING
+        if not await self._journal.set_state(self._campaign_id, sending, only_from=self._begin_from):
+            return await self._journal.campaign_state(self._campaign_id)
+        self._handout.on_arrival(self._landed.set)
         watcher = asyncio.create_task(self._watch(), name="watcher")
         try:
             while True:
                 await self._conduct_to_the_end()
                 end = self._end or CampaignState.FINISHED
-                if end is CampaignState.CANCELLED or await self._journal.set_state(self._campaign_id, end, self.halt):
+                if not self._end_is_told or await self._journal.set_state(self._campaign_id, end, self.halt):
                     return end
                 if end is not CampaignState.FINISHED:
                     return CampaignState.CANCELLED
@@ -167,12 +186,23 @@ class Engine:
             self._stop(error.halt)
         except Exception as error:  # noqa: BLE001  raised again below, once the answers in flight are recorded
             self._failure = self._failure or error
-        while self._flights:
-            self._landed.clear()
-            await self._landed.wait()
+        await self._await_flights()
         if self._failure is not None:
             await self._leave_halted(self._failure)
             raise self._failure
+        await self._leave_all(None)
+
+    async def _await_flights(self) -> None:
+        while self._flights:
+            self._landed.clear()
+            await self._landed.wait()
+
+    async def _leave_all(self, until: float | None) -> None:
+        """Give back every chunk; nothing of them is in the air."""
+        numbers, self._backlog = self._backlog.numbers, Backlog(self._campaign_id, resend_after_s=self._resend_after_s)
+        for number in numbers:
+            await self._journal.leave_chunk(self._campaign_id, number, until)
+            self._handout.let_go(number, until)
 
     async def _leave_halted(self, failure: BaseException) -> None:
         """A campaign that nobody sends is not left as being sent, if that can still be written."""
@@ -180,9 +210,16 @@ class Engine:
         with suppress(BulksendError):
             await self._journal.set_state(self._campaign_id, CampaignState.HALTED, halt)
 
-    def drain(self) -> None:
-        """Make no new intents; wait for the answers in flight; then `run` returns PAUSED."""
-        self._finish(CampaignState.PAUSED)
+    def drain(self, leaving: CampaignState = CampaignState.PAUSED) -> None:
+        """Make no new intents; wait for the answers in flight; then `run` returns this state.
+
+        SENDING leaves the campaign to the others that send it.
+        """
+        self._finish(leaving, told=leaving is not CampaignState.SENDING)
+
+    def stop(self, halt: Halt) -> None:
+        """Halt it, for a reason that came up elsewhere."""
+        self._stop(halt)
 
     def abandon(self) -> None:
         """Do not wait for the answers either: what is in flight becomes in doubt at once."""
@@ -197,17 +234,14 @@ class Engine:
             await asyncio.sleep(WATCH_EVERY_S)
             with suppress(JournalError):
                 state = await self._journal.campaign_state(self._campaign_id)
-                if state in STOPPED:
-                    self._finish(state)
+                if state is not CampaignState.SENDING:
+                    self._finish(state, told=False)
 
     # The conductor ----------------------------------------------------------------------------------------------------
 
     async def _conduct(self) -> None:
-        while True:
-            numbers = await self._journal.open_chunks(self._campaign_id)
-            if not numbers:
-                return
-            self._backlog = Backlog(self._campaign_id, numbers, resend_after_s=self._resend_after_s)
+        while await self._handout.more():
+            self._backlog.offer(self._handout.take(self._now()))
             while not self._backlog.empty:
                 await self._step()
 
@@ -215,6 +249,11 @@ class Engine:
         self._landed.clear()
         await self._resend_due_doubts()
         await self._close_finished()
+        self._backlog.offer(self._handout.take(self._now()))
+        opens_at = self.schedule.opens_at(self._now())
+        if opens_at is not None:
+            await self._rest(opens_at)
+            return
         await self._open_wanted()
         if self._backlog.empty:
             return
@@ -229,27 +268,42 @@ class Engine:
         now = self._now()
         batch = self._backlog.take(self._pacer.batch_recipients, now, probe=probing)
         if batch is None:
-            self._backlog.park(now)
-            due_at = self._backlog.next_at()
-            await self._wait(None if due_at is None else max(0.0, due_at - now))
+            for number, until in self._backlog.park(now):
+                await self._journal.leave_chunk(self._campaign_id, number, until)
+                self._handout.let_go(number, until)
+            times = [at for at in (self._backlog.next_at(), self._handout.next_at()) if at is not None]
+            if times or not self._backlog.empty:
+                await self._wait(max(0.0, min(times) - now) if times else None)
             return
-        await self._launch(batch, probing=probing)
+        await self._launch(self._backlog[batch.chunk.number], batch, probing=probing)
 
-    async def _launch(self, batch: Batch, *, probing: bool) -> None:
+    async def _launch(self, opened: OpenChunk, batch: Batch, *, probing: bool) -> None:
         loop = asyncio.get_running_loop()
         asked_s = loop.time()
         try:
             ticket = await self._pacer.acquire(batch.recipients)
         except BaseException:
-            self._backlog.put_back(batch)
+            opened.put_back(batch)
             raise
-        if self._circuit.is_open and not probing:
+        may_go = probing or not self._circuit.is_open
+        if opened.lost or not may_go or self.schedule.opens_at(self._now()) is not None:
             self._pacer.give_back(batch.recipients, ticket)
-            self._backlog.put_back(batch)
+            opened.put_back(batch)
+            self._let_go_if_lost(opened)
             return
-        flight = _Flight(ticket, loop.time() - asked_s)
+        flight = _Flight(opened, ticket, loop.time() - asked_s)
         self._flights.add(flight)
         flight.task = loop.create_task(self._fly(flight, batch))
+
+    async def _rest(self, until: float) -> None:
+        """Outside its times: nothing goes out, and no chunk is held."""
+        await self._await_flights()
+        await self._leave_all(until)
+        opens = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        self._tell(Waiting(f"by its schedule it may send again from {opens}"))
+        while self.schedule.opens_at(self._now()) is not None:  # noqa: ASYNC110  a time that may be changed
+            await asyncio.sleep(LOOK_AGAIN_S)
+        self._tell(Waiting(""))
 
     async def _wait(self, at_most_s: float | None) -> None:
         """Until an answer has landed, or so long."""
@@ -263,32 +317,40 @@ class Engine:
 
     async def _open_wanted(self) -> None:
         while True:
-            now = self._now()
             limit = self._flight_size.limit(self._pacer.rate_per_s, self._pacer.batch_recipients)
-            number = self._backlog.wants(now, ENOUGH_BATCHES * limit * self._pacer.batch_recipients)
+            if not self._backlog.wants_more(ENOUGH_BATCHES * limit * self._pacer.batch_recipients):
+                return
+            number = self._backlog.next_unopened
             if number is None:
+                self._handout.ask()
                 return
             ledger = await self._journal.open_chunk(self._campaign_id, number)
-            self._backlog.add(await self._source.chunk(number), ledger, now)
+            if ledger is None:
+                self._backlog.forgo(number)
+                self._handout.let_go(number, None)
+            else:
+                self._backlog.add(await self._source.chunk(number), ledger, self._now())
 
     async def _close_finished(self) -> None:
-        for number in self._backlog.finished():
+        for opened in self._backlog.finished():
+            number = opened.number
             closed = await self._journal.close_chunk(self._campaign_id, number)
-            self._backlog.drop(number)
-            if not closed:
-                self._reopened[number] += 1
-                if self._reopened[number] > MAX_REOPENED:
-                    raise JournalError(f"chunk {number} does not come to an end: its attempts do not agree")
-                self._backlog.reopen(number)
+            self._backlog.drop(opened)
+            if closed:
+                self._handout.let_go(number, None)
+                continue
+            self._reopened[number] += 1
+            if self._reopened[number] > MAX_REOPENED:
+                raise JournalError(f"chunk {number} does not come to an end: its attempts do not agree")
+            self._backlog.offer([number])
 
     async def _resend_due_doubts(self) -> None:
         if self._resend_after_s is None:
             return
         now = self._now()
-        for number, due in self._backlog.due_doubts(now):
+        for opened, due in self._backlog.due_doubts(now):
             wanted = [Settlement(a, i, SettlementVerdict.RESEND, "the campaign's policy", now) for i, a in due]
-            opened = self._backlog[number]
-            taken = await self._journal.decide(self._campaign_id, number, wanted)
+            taken = await self._journal.decide(self._campaign_id, opened.number, wanted)
             for settlement in taken:
                 if opened.ledger.settle(settlement):
                     self._backlog.alone(opened, settlement.index)
@@ -304,12 +366,13 @@ class Engine:
             self._finish(CampaignState.HALTED)
         finally:
             self._flights.discard(flight)
+            self._let_go_if_lost(flight.opened)
             self._landed.set()
 
     async def _send(self, flight: _Flight, batch: Batch) -> None:
         """From the intent to what is made of the answer."""
         loop = asyncio.get_running_loop()
-        opened = self._backlog[batch.chunk.number]
+        opened = flight.opened
         asked_s = loop.time()
         if not opened.ledger.intend(batch.indices):
             raise AssertionError("a batch was taken of which an entry is not pending")
@@ -319,8 +382,8 @@ class Engine:
             opened.ledger.unintend(batch.indices)
             self._pacer.give_back(batch.recipients, flight.ticket)
             raise
-        if intent is None:
-            await self._nothing_may_go(batch, flight.ticket)
+        if isinstance(intent, Withheld):
+            await self._withheld(flight, batch, intent)
             return
         if len(intent.batch.indices) < len(batch.indices):
             for i in set(batch.indices).difference(intent.batch.indices):
@@ -331,20 +394,18 @@ class Engine:
         self._tell(BatchSent(batch.kind, len(batch.indices), batch.recipients, flight.pacer_wait_s, sent_s - asked_s))
         if self._end is not None:
             answer: Answer = NotSent("sending was stopped before the request left")
-        elif self._now() - intent.at > SIGN_WITHIN_S:
-            answer = NotSent("too long after the intent")
         else:
-            answer = await self._answer(flight, batch)
+            answer = await self._answer(flight, intent)
         answered_s = loop.time()
         self._flight_size.note(answered_s - asked_s)
-        await self._land(intent, answer, flight.ticket, sent_s, answered_s)
+        await self._land(flight, intent, answer, sent_s, answered_s)
 
-    async def _answer(self, flight: _Flight, batch: Batch) -> Answer:
+    async def _answer(self, flight: _Flight, intent: Intent) -> Answer:
         """The only part of a flight that may be interrupted."""
         assert flight.task is not None
         flight.awaits_answer = True
         try:
-            return await self._transport.send(batch.payload())
+            return await self._transport.send(intent.batch.payload(), intent.send_before_s)
         except asyncio.CancelledError:
             return Doubtful("interrupted while the answer was awaited")
         finally:
@@ -352,22 +413,32 @@ class Engine:
             while flight.task.cancelling():
                 flight.task.uncancel()
 
-    async def _nothing_may_go(self, batch: Batch, ticket: int) -> None:
-        self._pacer.give_back(batch.recipients, ticket)
-        opened = self._backlog[batch.chunk.number]
+    async def _withheld(self, flight: _Flight, batch: Batch, why: Withheld) -> None:
+        """Nothing goes out of this batch."""
+        opened = flight.opened
+        self._pacer.give_back(batch.recipients, flight.ticket)
         opened.ledger.unintend(batch.indices)
-        state = await self._journal.campaign_state(self._campaign_id)
-        if state in STOPPED:
-            self._finish(state)
-            return
-        for i in batch.indices:
-            opened.ledger.states[i] = EntryState.ACCEPTED
         opened.in_flight -= 1
+        match why:
+            case Withheld.STOPPED:
+                self._finish(await self._journal.campaign_state(self._campaign_id), told=False)
+            case Withheld.SETTLED:
+                for i in batch.indices:
+                    opened.ledger.states[i] = EntryState.ACCEPTED
+            case Withheld.LOST:
+                opened.lost = True
+                self._backlog.drop(opened)
+            case _:
+                assert_never(why)
 
-    async def _land(self, intent: Intent, answer: Answer, ticket: int, sent_s: float, answered_s: float) -> None:
+    def _let_go_if_lost(self, opened: OpenChunk) -> None:
+        if opened.lost and opened.in_flight == 0:
+            self._handout.let_go(opened.number, None)
+
+    async def _land(self, flight: _Flight, intent: Intent, answer: Answer, sent_s: float, answered_s: float) -> None:
         batch = intent.batch
         if isinstance(answer, AllAccepted) and len(answer.message_ids) == len(batch.indices):
-            await self._land_accepted(intent, answer, answered_s - sent_s, answered_s)
+            await self._land_accepted(flight, intent, answer, answered_s - sent_s, answered_s)
             return
         verdict, outcomes = classify_request(answer, len(batch.indices))
         if verdict is Verdict.SPLIT and len(batch.indices) == 1:
@@ -377,9 +448,9 @@ class Engine:
                 if not knows_status(result.status):
                     self._tell(UnknownStatus(result.status))
         verdicts = [o.verdict for o in outcomes]
-        outcomes = self._judge(intent, outcomes)
+        outcomes = self._judge(flight.opened, intent, outcomes)
         await self._settle(intent, outcomes)
-        self._pacer.give_back(self._book(intent, verdict, outcomes), ticket)
+        self._pacer.give_back(self._book(flight.opened, intent, verdict, outcomes), flight.ticket)
         counts = Counter((o.verdict, o.status) for o in outcomes)
         self._tell(BatchAnswered(verdict, batch.recipients, answered_s - sent_s, counts))
         if self._circuit.note(verdicts, answered_s, probe=batch.kind is BatchKind.PROBE):
@@ -393,12 +464,14 @@ class Engine:
         if self._streak.tripped and self._streak.entries:
             await self._halt_for_streak()
 
-    async def _land_accepted(self, intent: Intent, answer: AllAccepted, answer_s: float, answered_s: float) -> None:
+    async def _land_accepted(
+        self, flight: _Flight, intent: Intent, answer: AllAccepted, answer_s: float, answered_s: float
+    ) -> None:
         """What nearly every answer comes to: nothing is made of each entry. The same as the long way round."""
         batch = intent.batch
         self._streak.accepted()
         await self._settle(intent, answer)
-        opened = self._backlog[batch.chunk.number]
+        opened = flight.opened
         opened.in_flight -= 1
         opened.ledger.accept_all(batch.indices)
         counts = {(Verdict.ACCEPTED, "SUCCESS"): len(batch.indices)}
@@ -418,11 +491,11 @@ class Engine:
                 await asyncio.sleep(SETTLE_AGAIN_S)
         return await self._journal.settle(intent, outcomes)
 
-    def _judge(self, intent: Intent, outcomes: list[EntryOutcome]) -> list[EntryOutcome]:
+    def _judge(self, opened: OpenChunk, intent: Intent, outcomes: list[EntryOutcome]) -> list[EntryOutcome]:
         """What the entries' own histories and the refusals before them make of the outcomes."""
         batch = intent.batch
         now = self._now()
-        histories = self._backlog[batch.chunk.number].ledger.histories
+        histories = opened.ledger.histories
         judged = []
         for index, outcome in zip(batch.indices, outcomes, strict=True):
             if outcome.verdict is Verdict.ACCEPTED:
@@ -438,10 +511,9 @@ class Engine:
             judged.append(resolve_retry(outcome, histories.get(index) or EntryHistory(), now, self._backoff))
         return judged
 
-    def _book(self, intent: Intent, verdict: Verdict, outcomes: list[EntryOutcome]) -> int:
+    def _book(self, opened: OpenChunk, intent: Intent, verdict: Verdict, outcomes: list[EntryOutcome]) -> int:
         """Move ledger and backlog along with what is now in the journal; returns how many recipients were refused."""
         batch, now = intent.batch, self._now()
-        opened = self._backlog[batch.chunk.number]
         opened.in_flight -= 1
         ledger = opened.ledger
         if all(o.verdict is Verdict.ACCEPTED for o in outcomes):
@@ -489,9 +561,11 @@ class Engine:
             self._tell(CampaignHalted(halt))
         self._finish(CampaignState.HALTED)
 
-    def _finish(self, state: CampaignState) -> None:
+    def _finish(self, state: CampaignState, *, told: bool = True) -> None:
+        """Come to an end in this state. Where somebody else has brought it about, the journal knows already."""
         if self._end is None:
             self._end = state
+            self._end_is_told = told
         if self._conductor is not None and not self._conductor.done():
             self._conductor.cancel()
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from bulksend.facts import Fact
 from bulksend.ledger import Ledger
-from bulksend.model import AllAccepted, Answer, Batch, CampaignState, Chunk, EntryOutcome, Halt, Intent, Settlement
+from bulksend.model import (
+    AllAccepted,
+    Answer,
+    Batch,
+    CampaignState,
+    Chunk,
+    EntryOutcome,
+    Halt,
+    Intent,
+    Settlement,
+    Withheld,
+)
 
-__all__ = ["Journal", "Observer", "Pacer", "Source", "Transport"]
+__all__ = ["Handout", "Journal", "Observer", "Pacer", "Source", "Transport"]
 
 
 class Source(Protocol):
@@ -20,6 +31,34 @@ class Source(Protocol):
         ...
 
 
+class Handout(Protocol):
+    """Which chunks of the campaign this process is to send."""
+
+    def on_arrival(self, call: Callable[[], None]) -> None:
+        """Whom to call, in the event loop, when there is more to take."""
+        ...
+
+    def ask(self) -> None:
+        """Another chunk could be sent from, now; it may come later, or not at all."""
+        ...
+
+    def take(self, now: float) -> list[int]:
+        """Numbers of chunks that have come, or are due again at `now` (epoch seconds), since the last call."""
+        ...
+
+    def next_at(self) -> float | None:
+        """When the next will be due, in epoch seconds, as far as that is known here."""
+        ...
+
+    async def more(self) -> bool:
+        """Wait until there is something to take; False when the campaign has nothing left to hand out."""
+        ...
+
+    def let_go(self, number: int, until: float | None) -> None:
+        """A chunk that was taken is done, or lost (None), or only waits until a time (epoch seconds)."""
+        ...
+
+
 class Journal(Protocol):
     """The durable record; every coroutine returns when what it did is durable, or raises JournalError."""
 
@@ -27,16 +66,20 @@ class Journal(Protocol):
         """Numbers of the chunks that still have something to send."""
         ...
 
-    async def open_chunk(self, campaign_id: str, number: int) -> Ledger:
-        """Where each entry of a chunk stands."""
+    async def open_chunk(self, campaign_id: str, number: int) -> Ledger | None:
+        """Where each entry of a chunk stands; None when it is not this process's to send."""
+        ...
+
+    async def leave_chunk(self, campaign_id: str, number: int, until: float | None) -> None:
+        """Give back a chunk that is not done; nothing of it is due before `until` (epoch seconds), if given."""
         ...
 
     async def close_chunk(self, campaign_id: str, number: int) -> bool:
         """Done, if the journal agrees."""
         ...
 
-    async def intend(self, batch: Batch) -> Intent | None:
-        """The intent to send; None when nothing may go."""
+    async def intend(self, batch: Batch) -> Intent | Withheld:
+        """The intent to send, or why there is none."""
         ...
 
     async def settle(self, intent: Intent, outcomes: Sequence[EntryOutcome] | AllAccepted) -> None:
@@ -51,18 +94,29 @@ class Journal(Protocol):
         """As it is now, by whatever process."""
         ...
 
-    async def set_state(self, campaign_id: str, state: CampaignState, halt: Halt | None = None) -> bool:
-        """The beginning or the end of a run; False when it is not so: cancelled, or not finished yet."""
+    async def set_state(
+        self,
+        campaign_id: str,
+        state: CampaignState,
+        halt: Halt | None = None,
+        *,
+        only_from: Collection[CampaignState] = (),
+    ) -> bool:
+        """The beginning or the end of a run; False when it is not so.
+
+        It is cancelled, or not finished yet, or was in no state of `only_from`.
+        """
         ...
 
 
 class Transport(Protocol):
     """How a request leaves. It never raises for what SES or the network does: that is an Answer."""
 
-    async def send(self, entries_json: bytes | memoryview) -> Answer:
+    async def send(self, entries_json: bytes | memoryview, send_before_s: float) -> Answer:
         """One SendBulkEmail call with these entries (JSON, separated by commas), attempted once.
 
-        Cancelled, it returns what is known: NotSent, or Doubtful once a byte may have left.
+        It is not signed, and none of it leaves, once `clock.boot_s()` is past `send_before_s`: NotSent. Cancelled, it
+        returns what is known: NotSent, or Doubtful once a byte may have left.
         """
         ...
 
@@ -78,8 +132,10 @@ class Transport(Protocol):
 class Pacer(Protocol):
     """The gate that spends the quota, counted in recipients."""
 
-    rate_per_s: float
-    """The present pace."""
+    @property
+    def rate_per_s(self) -> float:
+        """The present pace, in recipients per second."""
+        ...
 
     @property
     def batch_recipients(self) -> int:

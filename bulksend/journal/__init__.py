@@ -2,6 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias, Union
+
+from bulksend.errors import ConfigError
+from bulksend.journal.reading import Submitted
+from bulksend.journal.records import Records
 from bulksend.journal.sqlite import SqliteJournal
 
-__all__ = ["SqliteJournal"]
+if TYPE_CHECKING:
+    from bulksend.journal.postgres import PostgresJournal
+
+__all__ = [
+    "SQLITE",
+    "Journal",
+    "PostgresJournal",
+    "Records",
+    "SqliteJournal",
+    "Submitted",
+    "migrate_postgres",
+    "open_postgres",
+]
+
+SQLITE = "sqlite:"
+"""How the name of a store in SQLite begins."""
+
+Journal: TypeAlias = Union[SqliteJournal, "PostgresJournal"]
+
+
+def open_postgres(url: str, *, lease_s: float = 30.0) -> PostgresJournal:
+    """The journal in the database at a URL.
+
+    Raises:
+        ConfigError: the libraries for PostgreSQL are not installed.
+        JournalError: it cannot be used, or has no tables yet.
+    """
+    with _missing_in_words():
+        from bulksend.journal.postgres import PostgresJournal  # noqa: PLC0415
+    return PostgresJournal(url, lease_s=lease_s)
+
+
+def migrate_postgres(url: str, others: Callable[[], tuple[str, str, str]]) -> list[str]:
+    """Make the tables, or bring them up to date; returns what was made.
+
+    `others` gives those of a library: a name, the table by which they are known, and the statements that make them.
+
+    Raises:
+        ConfigError: the libraries for PostgreSQL are not installed.
+        JournalError: the database cannot be used.
+    """
+    with _missing_in_words():
+        from bulksend.journal.postgres_server import OtherTables, PgServer  # noqa: PLC0415
+
+        made = OtherTables(*others())
+    return PgServer(url).migrate([made])
+
+
+@contextmanager
+def _missing_in_words() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"the store is in PostgreSQL, and {error.name} is not installed",
+            hint="Install what it needs: pip install 'bulksend[fleet]'.",
+        ) from error

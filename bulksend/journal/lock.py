@@ -5,13 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from bulksend.errors import CampaignBusyError, JournalError
 
-__all__ = ["StoreLock", "living_holder", "living_process"]
+__all__ = ["StoreLock", "living_holder", "living_process", "plans_lock"]
 
 PATIENCE_S = 1.0
 """Somebody who only looks holds a shared lock for an instant; a sender holds its own for long."""
@@ -20,16 +22,18 @@ PATIENCE_S = 1.0
 class StoreLock:
     """Held by the process that sends.
 
-    The file's text is the holder's id, so that others can tell its attempts from dead ones, and its process's.
+    The file's text is the holder's id, so that others can tell its attempts from dead ones, its process's, and that of
+    the campaign that it sends, if it is only one.
 
     Raises:
         CampaignBusyError: at entry, when another process holds it.
         JournalError: at entry, when the file cannot be used.
     """
 
-    def __init__(self, path: Path, holder: str) -> None:
+    def __init__(self, path: Path, holder: str, campaign_id: str = "") -> None:
         self._path = path
         self._holder = holder
+        self._campaign_id = campaign_id
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
@@ -49,7 +53,7 @@ class StoreLock:
                 raise CampaignBusyError(f"it holds the store in {self._path.parent}") from None
             break
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{self._holder} {os.getpid()}".encode(), 0)
+        os.pwrite(descriptor, f"{self._holder} {os.getpid()} {self._campaign_id}".encode(), 0)
         self._descriptor = descriptor
         return self
 
@@ -61,17 +65,40 @@ class StoreLock:
             self._descriptor = None
 
 
+@contextmanager
+def plans_lock(path: Path, *, alone: bool) -> Iterator[bool]:
+    """The lock that whoever plans shares, and whoever removes lists has alone; whether it could be had.
+
+    It dies with its process. Without `alone` it is waited for. Raises JournalError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise JournalError(f"{path} cannot be opened: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)
+
+
 def living_holder(path: Path) -> str | None:
     """The id of the holder of the store's lock now, or None. Raises JournalError."""
     text = _text_of_living(path)
     return None if text is None else text.partition(" ")[0]
 
 
-def living_process(path: Path) -> int | None:
-    """The process id of the holder of the store's lock now; None without one, or if it is not known."""
-    text = _text_of_living(path) or ""
-    number = text.partition(" ")[2]
-    return int(number) if number.isdecimal() else None
+def living_process(path: Path) -> tuple[int | None, str]:
+    """The process id of the holder of the store's lock now, and its only campaign's id.
+
+    None and "" without a holder, or where it is not known.
+    """
+    _, number, campaign_id, *_ = [*(_text_of_living(path) or "").split(" "), "", "", ""]
+    return int(number) if number.isdecimal() else None, campaign_id
 
 
 def _text_of_living(path: Path) -> str | None:
@@ -85,7 +112,7 @@ def _text_of_living(path: Path) -> str | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return os.pread(descriptor, 64, 0).decode("ascii", "replace")
+        return os.pread(descriptor, 128, 0).decode("ascii", "replace")
     else:
         return None
     finally:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bulksend.journal.rows import attempts_of_chunk, message_ids_of_chunk
+from bulksend.journal.database import Database, Living
+from bulksend.journal.rows import attempts_of_chunk, message_ids_of_chunk, schedule_of
 from bulksend.ledger import Ledger, replay
 from bulksend.model import Campaign, CampaignState, EntryReport, EntryState, SkipReason, Tally
+from bulksend.schedule import Schedule
 
-__all__ = ["Sender", "last_sent", "ledger_of", "recipients_by_minute", "reports_of", "tally_of"]
+__all__ = ["Sender", "Submitted", "ledger_of", "recipients_by_minute", "reports_of", "submitted_of", "tally_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,28 @@ class Sender:
     campaign: str | None
 
 
-def tally_of(db: sqlite3.Connection, campaign: Campaign, living: str | None) -> Tally:
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A campaign that a worker is to send, or sends, without what it sends."""
+
+    id: str
+    name: str
+    state: CampaignState
+    schedule: Schedule
+
+
+def submitted_of(db: Database) -> list[Submitted]:
+    """All of them, oldest first."""
+    return [
+        Submitted(campaign_id, name, CampaignState(state), schedule_of(schedule))
+        for campaign_id, name, state, schedule in db.execute(
+            "SELECT id, name, state, schedule FROM campaign WHERE state IN ('queued', 'sending') "
+            "ORDER BY created_at, id"
+        ).fetchall()
+    ]
+
+
+def tally_of(db: Database, campaign: Campaign, living: Living) -> Tally:
     """The campaign in numbers, by replaying every attempt. Of a cancelled one, what was pending counts as skipped."""
     counts = dict.fromkeys(EntryState, 0)
     contradictions = 0
@@ -45,21 +67,24 @@ def tally_of(db: sqlite3.Connection, campaign: Campaign, living: str | None) -> 
     )
 
 
-def reports_of(db: sqlite3.Connection, campaign: Campaign, living: str | None) -> Iterator[EntryReport]:
+def reports_of(db: Database, campaign: Campaign, living: Living) -> Iterator[EntryReport]:
     """Every entry with what is known of it, in the order of the list. Holds one chunk in memory."""
     for number, entries in _chunks(db, campaign.id):
         yield from _reports_of_chunk(db, campaign.id, number, entries, living)
 
 
-def recipients_by_minute(db: sqlite3.Connection, account: str, region: str, since: float) -> list[tuple[float, int]]:
+def recipients_by_minute(
+    db: Database, account: str, region: str, since: float, minute_of: str
+) -> list[tuple[float, int]]:
     """(start of a minute, recipients that count against the quota).
 
-    Times in epoch seconds, unanswered counts as sent.
+    Times in epoch seconds, unanswered counts as sent. `minute_of` is the store's words for the number of the minute of
+    the time a.at.
     """
     return [
         (minute * 60.0, int(recipients))
         for minute, recipients in db.execute(
-            "SELECT CAST(a.at / 60 AS INTEGER) AS minute, sum(coalesce(o.spent, a.recipients)) "
+            f"SELECT {minute_of} AS minute, sum(coalesce(o.spent, a.recipients)) "  # noqa: S608  a store's own words
             "FROM attempt a JOIN campaign c ON c.id = a.campaign_id LEFT JOIN outcome o ON o.attempt_id = a.id "
             "WHERE a.at >= ? AND c.account = ? AND c.region = ? GROUP BY minute ORDER BY minute",
             (since, account, region),
@@ -67,30 +92,22 @@ def recipients_by_minute(db: sqlite3.Connection, account: str, region: str, sinc
     ]
 
 
-def last_sent(db: sqlite3.Connection, holder: str) -> str | None:
-    """The name of the campaign whose entries a holder has tried last; None before its first attempt."""
-    row = db.execute(
-        "SELECT a.holder, c.name FROM attempt a JOIN campaign c ON c.id = a.campaign_id ORDER BY a.id DESC LIMIT 1"
-    ).fetchone()
-    return str(row[1]) if row is not None and row[0] == holder else None
-
-
-def ledger_of(db: sqlite3.Connection, campaign_id: str, number: int, living: str | None) -> Ledger:
-    """Where each entry of a chunk stands. `living` is the holder whose unanswered attempts are in flight."""
+def ledger_of(db: Database, campaign_id: str, number: int, living: Living) -> Ledger:
+    """Where each entry of a chunk stands."""
     (entries,) = db.execute(
         "SELECT entries FROM chunk WHERE campaign_id = ? AND number = ?", (campaign_id, number)
     ).fetchone()
     return replay(entries, attempts_of_chunk(db, campaign_id, number, living))
 
 
-def _chunks(db: sqlite3.Connection, campaign_id: str) -> list[tuple[int, int]]:
+def _chunks(db: Database, campaign_id: str) -> list[tuple[int, int]]:
     return db.execute(
         "SELECT number, entries FROM chunk WHERE campaign_id = ? ORDER BY number", (campaign_id,)
     ).fetchall()
 
 
 def _reports_of_chunk(
-    db: sqlite3.Connection, campaign_id: str, number: int, entries: int, living: str | None
+    db: Database, campaign_id: str, number: int, entries: int, living: Living
 ) -> Iterator[EntryReport]:
     attempts = list(attempts_of_chunk(db, campaign_id, number, living))
     ledger = replay(entries, attempts)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
+from bulksend.errors import JournalError
+from bulksend.journal.database import Database, Living
 from bulksend.ledger import AttemptRecord
 from bulksend.model import (
     AllAccepted,
@@ -17,30 +20,36 @@ from bulksend.model import (
     EntryOutcome,
     Halt,
     HaltScope,
-    Intent,
     Policy,
     Settlement,
     SettlementVerdict,
     SkipReason,
     Verdict,
 )
+from bulksend.schedule import Schedule
 
 __all__ = [
     "ATTEMPT_COLUMNS",
+    "CAMPAIGN_COLUMNS",
     "OUTCOME_COLUMNS",
-    "attempt_to_row",
+    "OutcomeRow",
     "attempts_of_chunk",
     "campaign_from_row",
     "campaign_to_row",
     "halt_to_text",
+    "json_text",
     "message_ids_of_chunk",
-    "outcome_columns",
+    "outcome_row",
+    "places_of",
     "policy_to_text",
+    "schedule_of",
+    "schedule_to_text",
+    "value_of",
 ]
 
 CAMPAIGN_COLUMNS = (
     "id, name, state, created_at, account, region, endpoint_url, prefix, suffix, frozen, list_digest, snapshot, "
-    "snapshot_bytes, snapshot_sha256, rows, entries, recipients, skipped, policy, halt"
+    "snapshot_bytes, snapshot_sha256, rows, entries, recipients, skipped, policy, schedule, halt"
 )
 
 ATTEMPT_COLUMNS = "id, campaign_id, chunk, first, count, indices, recipients, holder, at"
@@ -59,7 +68,7 @@ def campaign_to_row(c: Campaign) -> tuple[object, ...]:
         c.binding.endpoint_url,
         c.prefix,
         c.suffix,
-        _json(c.frozen),
+        json_text(c.frozen),
         c.list_digest,
         c.snapshot,
         c.snapshot_bytes,
@@ -67,8 +76,9 @@ def campaign_to_row(c: Campaign) -> tuple[object, ...]:
         c.rows,
         c.entries,
         c.recipients,
-        _json({reason.value: count for reason, count in c.skipped.items()}),
+        json_text({reason.value: count for reason, count in c.skipped.items()}),
         policy_to_text(c.policy),
+        schedule_to_text(c.schedule),
         None if c.halt is None else halt_to_text(c.halt),
     )
 
@@ -79,79 +89,87 @@ def campaign_from_row(row: Sequence[object]) -> Campaign:
     halt = values.pop("halt")
     binding = Binding(str(values.pop("account")), str(values.pop("region")), str(values.pop("endpoint_url")))
     values["state"] = CampaignState(str(values["state"]))
-    values["frozen"] = orjson.loads(str(values["frozen"]))
-    values["skipped"] = {SkipReason(key): count for key, count in orjson.loads(str(values["skipped"])).items()}
-    policy = Policy(**orjson.loads(str(values.pop("policy"))))
-    return Campaign(**values, policy=policy, binding=binding, halt=_halt_from_text(halt))  # type: ignore[arg-type]
+    values["frozen"] = value_of(values["frozen"])
+    values["skipped"] = {SkipReason(key): count for key, count in value_of(values["skipped"]).items()}
+    values["policy"] = Policy(**value_of(values["policy"]))
+    values["schedule"] = schedule_of(values["schedule"])
+    return Campaign(**values, binding=binding, halt=None if halt is None else _halt(value_of(halt)))  # type: ignore[arg-type]
 
 
 def halt_to_text(halt: Halt) -> str:
     """As kept in campaign.halt."""
-    return _json({"reason": halt.reason, "remedy": halt.remedy, "scope": halt.scope.value})
+    return json_text({"reason": halt.reason, "remedy": halt.remedy, "scope": halt.scope.value})
 
 
 def policy_to_text(policy: Policy) -> str:
     """As kept in campaign.policy."""
-    return _json({"resend_in_doubt": policy.resend_in_doubt, "max_attempts": policy.max_attempts})
+    return json_text({"resend_in_doubt": policy.resend_in_doubt, "max_attempts": policy.max_attempts})
 
 
-def _halt_from_text(text: object) -> Halt | None:
-    if text is None:
-        return None
-    value = orjson.loads(str(text))
+def schedule_to_text(schedule: Schedule) -> str:
+    """As kept in campaign.schedule."""
+    return json_text(schedule.as_json())
+
+
+def schedule_of(kept: object) -> Schedule:
+    """The inverse of schedule_to_text. Raises JournalError: this machine does not know its time zone."""
+    try:
+        return Schedule.from_json(value_of(kept))
+    except ValueError as error:
+        raise JournalError(f"a campaign's schedule cannot be read: {error}", hint="Install tzdata.") from error
+
+
+def _halt(value: dict[str, str]) -> Halt:
     return Halt(value["reason"], value["remedy"], HaltScope(value["scope"]))
 
 
-def attempt_to_row(intent: Intent, holder: str) -> tuple[object, ...]:
-    """In the order of ATTEMPT_COLUMNS: neighbours in the chunk are first and count, other places are listed."""
-    batch = intent.batch
-    indices = batch.indices
+def places_of(indices: Sequence[int]) -> tuple[int, int, Sequence[int] | None]:
+    """first, count and indices of an attempt: neighbours in the chunk are the first two, other places are listed."""
     first, count = indices[0], len(indices)
-    neighbours = indices[-1] - first + 1 == count
-    listed = None if neighbours else _json(list(indices))
-    return (
-        intent.attempt_id,
-        batch.campaign_id,
-        batch.chunk.number,
-        first,
-        count,
-        listed,
-        batch.recipients,
-        holder,
-        intent.at,
-    )
+    return first, count, None if indices[-1] - first + 1 == count else indices
 
 
-def outcome_columns(batch: Batch, outcomes: Sequence[EntryOutcome] | AllAccepted) -> tuple[int, str, str | None]:
-    """spent, message_ids, exceptions."""
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """What an answer comes to in the journal. `message_ids` is empty where there are none at all.
+
+    `exceptions` are (place, verdict, status, reason, due_at) of what was not plainly accepted, or None.
+    """
+
+    spent: int
+    message_ids: Sequence[str]
+    exceptions: Sequence[tuple[int, str, str, str, float | None]] | None
+
+    def exceptions_text(self) -> str | None:
+        """As JSON."""
+        return None if self.exceptions is None else json_text(self.exceptions)
+
+
+def outcome_row(batch: Batch, outcomes: Sequence[EntryOutcome] | AllAccepted) -> OutcomeRow:
+    """What is kept of an answer."""
     if isinstance(outcomes, AllAccepted):
-        return batch.recipients, _json(outcomes.message_ids), None
+        return OutcomeRow(batch.recipients, outcomes.message_ids, None)
     message_ids = [o.message_id for o in outcomes]
     exceptions = [
-        (place, o.verdict.value, o.status, o.reason, o.due_at)
+        (place, o.verdict.value, _clean(o.status), _clean(o.reason), o.due_at)
         for place, o in enumerate(outcomes)
         if o.verdict is not Verdict.ACCEPTED
     ]
     if not exceptions:
-        return batch.recipients, _json(message_ids), None
+        return OutcomeRow(batch.recipients, message_ids, None)
     recipients = batch.chunk.recipients
     spent = sum(
         recipients[batch.indices[place]]
         for place, o in enumerate(outcomes)
         if o.verdict in (Verdict.ACCEPTED, Verdict.IN_DOUBT)
     )
-    return spent, _json(message_ids) if any(message_ids) else "[]", _json(exceptions)
+    return OutcomeRow(spent, message_ids if any(message_ids) else (), exceptions)
 
 
-def attempts_of_chunk(
-    connection: sqlite3.Connection, campaign_id: str, number: int, living: str | None
-) -> Iterator[AttemptRecord]:
-    """The attempts on a chunk in the order of their intents.
-
-    `living` is the holder whose unanswered ones are in flight.
-    """
+def attempts_of_chunk(db: Database, campaign_id: str, number: int, living: Living) -> Iterator[AttemptRecord]:
+    """The attempts on a chunk in the order of their intents."""
     settlements: dict[int, list[Settlement]] = {}
-    for attempt_id, place, verdict, evidence, at in connection.execute(
+    for attempt_id, place, verdict, evidence, at in db.execute(
         "SELECT s.attempt_id, s.place, s.verdict, s.evidence, s.at "
         "FROM attempt a JOIN settlement s ON s.attempt_id = a.id "
         "WHERE a.campaign_id = ? AND a.chunk = ? ORDER BY s.id",
@@ -159,41 +177,50 @@ def attempts_of_chunk(
     ):
         settlement = Settlement(attempt_id, place, SettlementVerdict(verdict), evidence, at)
         settlements.setdefault(attempt_id, []).append(settlement)
-    for attempt_id, at, first, count, indices, holder, answered_at, exceptions in connection.execute(
-        "SELECT a.id, a.at, a.first, a.count, a.indices, a.holder, o.at, o.exceptions "
+    for attempt_id, at, first, count, indices, alive, answered_at, exceptions in db.execute(
+        f"SELECT a.id, a.at, a.first, a.count, a.indices, {living.condition}, o.at, o.exceptions "  # noqa: S608  a store's own words
         "FROM attempt a LEFT JOIN outcome o ON o.attempt_id = a.id "
         "WHERE a.campaign_id = ? AND a.chunk = ? ORDER BY a.id",
-        (campaign_id, number),
+        (*living.parameters, campaign_id, number),
     ):
         yield AttemptRecord(
             id=attempt_id,
             at=at,
-            indices=range(first, first + count) if indices is None else orjson.loads(indices),
+            indices=range(first, first + count) if indices is None else value_of(indices),
             answered_at=answered_at,
-            holder_alive=holder == living,
-            exceptions=() if exceptions is None else _exceptions(exceptions),
+            holder_alive=bool(alive),
+            exceptions=() if exceptions is None else _exceptions(value_of(exceptions)),
             settlements=settlements.get(attempt_id, ()),
         )
 
 
-def message_ids_of_chunk(
-    connection: sqlite3.Connection, campaign_id: str, number: int
-) -> Iterator[tuple[int, list[str]]]:
+def message_ids_of_chunk(db: Database, campaign_id: str, number: int) -> Iterator[tuple[int, list[str]]]:
     """(attempt id, message ids by place in the batch) for the answered attempts of a chunk."""
-    for attempt_id, text in connection.execute(
+    for attempt_id, message_ids in db.execute(
         "SELECT a.id, o.message_ids FROM attempt a JOIN outcome o ON o.attempt_id = a.id "
         "WHERE a.campaign_id = ? AND a.chunk = ? ORDER BY a.id",
         (campaign_id, number),
     ):
-        yield attempt_id, orjson.loads(text)
+        yield attempt_id, value_of(message_ids)
 
 
-def _exceptions(text: str) -> list[tuple[int, EntryOutcome]]:
+def _exceptions(kept: Sequence[tuple[int, str, str, str, float | None]]) -> list[tuple[int, EntryOutcome]]:
     return [
         (place, EntryOutcome(Verdict(verdict), status, reason, due_at=due_at))
-        for place, verdict, status, reason, due_at in orjson.loads(text)
+        for place, verdict, status, reason, due_at in kept
     ]
 
 
-def _json(value: object) -> str:
+def _clean(text: str) -> str:
+    """PostgreSQL keeps no NUL."""
+    return text.replace("\0", "\ufffd") if "\0" in text else text
+
+
+def value_of(kept: Any) -> Any:
+    """What a JSON or list column holds: SQLite gives its text, PostgreSQL the value."""
+    return orjson.loads(kept) if isinstance(kept, str) else kept
+
+
+def json_text(value: object) -> str:
+    """JSON."""
     return orjson.dumps(value).decode()

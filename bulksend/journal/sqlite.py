@@ -5,63 +5,47 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
-from bulksend.errors import CampaignBusyError, CampaignUnknownError, JournalError
-from bulksend.journal.deciding import PENDING_AGAIN, reopen, settle_once, stands
+from bulksend.clock import boot_s
+from bulksend.errors import CampaignBusyError, JournalError
+from bulksend.journal.database import Database, Living
+from bulksend.journal.deciding import move, settle_standing
 from bulksend.journal.filesystem import refuse_network
-from bulksend.journal.forgetting import (
-    blank_all_texts,
-    blank_texts,
-    drop_pending,
-    forgotten_places,
-    mark_forgotten,
-    mark_pruned,
-    pruned_at,
-    replace_snapshot,
-    snapshots_in_use,
-)
-from bulksend.journal.lock import StoreLock, living_holder, living_process
-from bulksend.journal.reading import Sender, last_sent, ledger_of, recipients_by_minute, reports_of, tally_of
+from bulksend.journal.lock import StoreLock, living_holder, living_process, plans_lock
+from bulksend.journal.reading import Sender, Submitted, ledger_of, submitted_of
+from bulksend.journal.records import Records
 from bulksend.journal.rows import (
     ATTEMPT_COLUMNS,
-    CAMPAIGN_COLUMNS,
     OUTCOME_COLUMNS,
-    attempt_to_row,
-    campaign_from_row,
-    campaign_to_row,
-    halt_to_text,
-    outcome_columns,
-    policy_to_text,
+    json_text,
+    outcome_row,
+    places_of,
 )
-from bulksend.journal.writer import GroupWriter, Insertion
+from bulksend.journal.sqlite_writer import Insertion, SqliteWriter
 from bulksend.ledger import Ledger
 from bulksend.model import (
     AllAccepted,
     Batch,
-    Campaign,
     CampaignState,
-    ChunkInfo,
     EntryOutcome,
-    EntryReport,
     Halt,
     Intent,
-    Policy,
     Settlement,
-    SettlementVerdict,
-    Tally,
+    Withheld,
 )
+from bulksend.outcome import SIGN_WITHIN_S
 
 __all__ = ["SqliteJournal"]
 
 T = TypeVar("T")
 
-SCHEMAS = ("schema.sql", "schema_2.sql")
+SCHEMAS = ("schema.sql", "schema_2.sql", "schema_3.sql")
 """One after the other: a journal of an earlier version lacks the last ones only."""
 SCHEMA_VERSION = len(SCHEMAS)
 BUSY_TIMEOUT_S = 10.0
@@ -69,9 +53,11 @@ SNAPSHOTS = "snapshots"
 """The folder beside the journal that has the lists."""
 ATTEMPTS = Insertion(f"INSERT INTO attempt ({ATTEMPT_COLUMNS})", columns=9)
 OUTCOMES = Insertion(f"INSERT INTO outcome ({OUTCOME_COLUMNS})", columns=5, tail="ON CONFLICT (attempt_id) DO NOTHING")
+NOBODY = "nobody"
+"""The holder of attempts that were never sent."""
 
 
-class SqliteJournal:
+class SqliteJournal(Records):
     """The durable record of campaigns, attempts, outcomes and settlements in one file.
 
     Reading and a person's decisions are plain calls, good for any process. Sending is the coroutines, for the one
@@ -81,152 +67,46 @@ class SqliteJournal:
         JournalError: the file cannot be opened, is damaged or was made by a newer version.
     """
 
+    minute_of: ClassVar[str] = "CAST(a.at / 60 AS INTEGER)"
+
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
+        super().__init__(now)
         self.path = path
-        self.now = now
         self._holder = ""
-        self._writer: GroupWriter | None = None
+        self._writer: SqliteWriter | None = None
         self._data_version = -1
         self._looked_in = 0
         self._last_attempt = 0
         self._settlements_seen = 0
         self._interventions: dict[tuple[str, int], set[int]] = {}
         self._stopped: set[str] = set()
-        self.on_commit: Callable[[float, int], None] | None = None
         self._prepare()
 
     # Any process ------------------------------------------------------------------------------------------------------
 
-    def campaigns(self) -> list[Campaign]:
-        """All campaigns, oldest first."""
-        with self._reading() as db:
-            rows = db.execute(f"SELECT {CAMPAIGN_COLUMNS} FROM campaign ORDER BY created_at").fetchall()  # noqa: S608
-        return [campaign_from_row(row) for row in rows]
-
-    def campaign(self, name: str) -> Campaign:
-        """The campaign of that name.
-
-        Raises:
-            CampaignUnknownError: there is none.
-        """
-        found = self.find(name)
-        if found is None:
-            raise CampaignUnknownError(f"{name!r} is not in {self.path}")
-        return found
-
-    def find(self, name: str) -> Campaign | None:
-        """The campaign of that name, or None."""
-        with self._reading() as db:
-            row = db.execute(f"SELECT {CAMPAIGN_COLUMNS} FROM campaign WHERE name = ?", (name,)).fetchone()  # noqa: S608
-        return None if row is None else campaign_from_row(row)
-
-    def add(self, campaign: Campaign, chunks: Sequence[ChunkInfo]) -> None:
-        """Make a campaign known, with its chunks, at once and durably.
-
-        A campaign without entries is finished from the start.
-        """
-        marks = ", ".join("?" * len(CAMPAIGN_COLUMNS.split(", ")))
-        with self._deciding() as db:
-            db.execute(f"INSERT INTO campaign ({CAMPAIGN_COLUMNS}) VALUES ({marks})", campaign_to_row(campaign))  # noqa: S608
-            db.executemany(
-                "INSERT INTO chunk (campaign_id, number, entries, recipients) VALUES (?, ?, ?, ?)",
-                [(campaign.id, c.number, c.entries, c.recipients) for c in chunks],
-            )
-
-    def set_policy(self, campaign: Campaign, policy: Policy) -> None:
-        """What the campaign's file says of doubt and retries from now on."""
-        with self._deciding() as db:
-            db.execute("UPDATE campaign SET policy = ? WHERE id = ?", (policy_to_text(policy), campaign.id))
-            if policy.resend_in_doubt and not campaign.policy.resend_in_doubt:
-                db.execute("UPDATE chunk SET done = 0 WHERE campaign_id = ?", (campaign.id,))
-                db.execute("UPDATE campaign SET state = 'planned' WHERE id = ? AND state = 'finished'", (campaign.id,))
-
-    def tally(self, campaign: Campaign) -> Tally:
-        """The campaign in numbers, by replaying every attempt: nothing here is a running count that could drift."""
-        living = living_holder(self._lock_path)
-        with self._reading() as db:
-            return tally_of(db, campaign, living)
-
-    def reports(self, campaign: Campaign) -> Iterator[EntryReport]:
-        """Every entry of the campaign with what is known of it, in the order of the list. Holds one chunk in memory."""
-        living = living_holder(self._lock_path)
-        with self._reading() as db:
-            yield from reports_of(db, campaign, living)
-
-    def decide_entries(
-        self, campaign: Campaign, decisions: Sequence[tuple[EntryReport, SettlementVerdict]], evidence: str
-    ) -> int:
-        """Decide entries; those that have been decided since stay as they are. Returns how many were decided."""
-        at = self.now()
-        ledgers: dict[int, Ledger] = {}
-        with self._deciding() as db:
-            living = living_holder(self._lock_path)
-            decided, again = 0, set()
-            for report, verdict in decisions:
-                assert report.attempt_id is not None, "what was never attempted is not decided"
-                if report.chunk not in ledgers:
-                    ledgers[report.chunk] = ledger_of(db, campaign.id, report.chunk, living)
-                settlement = Settlement(report.attempt_id, report.index, verdict, evidence, at)
-                if stands(ledgers[report.chunk], report) and settle_once(db, settlement):
-                    decided += 1
-                    if verdict in PENDING_AGAIN:
-                        again.add(report.chunk)
-            reopen(db, campaign.id, again)
-        return decided
-
-    def prune(self, campaign: Campaign) -> None:
-        """Its list is about to be removed: blank every text that may name recipients, SES's and people's.
-
-        Statuses, message ids and numbers stay. Only inside `sending()`; `clear_free_space` is the last step.
-        """
-        with self._deciding() as db:
-            mark_pruned(db, campaign.id, self.now())
-            blank_all_texts(db, campaign.id)
-
-    def pruned_at(self, campaign: Campaign) -> float | None:
-        """When its list was removed, in epoch seconds; None while it is there."""
-        with self._reading() as db:
-            return pruned_at(db, campaign.id)
-
-    def forgotten(self, campaign: Campaign) -> set[tuple[int, int]]:
-        """(chunk, place in it) of the entries whose person was removed: they can never be sent again."""
-        with self._reading() as db:
-            return forgotten_places(db, campaign.id)
-
-    def snapshots_in_use(self) -> set[str]:
-        """File names of the snapshots that campaigns have; not of those that were pruned."""
-        with self._reading() as db:
-            return snapshots_in_use(db)
+    @property
+    def place(self) -> str:
+        """See Records."""
+        return str(self.path)
 
     def sender(self) -> Sender | None:
-        """The living process that holds the store, and which campaign it sends, as far as that is known; or None."""
-        holder, pid = living_holder(self._lock_path), living_process(self._lock_path)
-        if holder is None:
+        """The living process that holds the store, and which campaign it sends if it is only one; or None."""
+        if living_holder(self._lock_path) is None:
             return None
-        with self._reading() as db:
-            return Sender(pid, last_sent(db, holder))
+        pid, campaign_id = living_process(self._lock_path)
+        with self.reading() as db:
+            row = db.execute("SELECT name FROM campaign WHERE id = ?", (campaign_id,)).fetchone()
+        return Sender(pid, None if row is None else str(row[0]))
 
-    def forget_entries(
-        self, campaign: Campaign, places: Mapping[int, Sequence[int]], *, snapshot: str, size_bytes: int, sha256: str
-    ) -> int:
-        """Take up a rewritten snapshot; those of `places` (by chunk) that are pending are dead in the same transaction.
+    @contextmanager
+    def plans(self, *, alone: bool) -> Iterator[bool]:
+        """See Records."""
+        with plans_lock(self.path.with_name("plans.lock"), alone=alone) as had:
+            yield had
 
-        None of `places` becomes pending again, whoever asks for it. Returns how many became dead. Only inside
-        `sending()`: nobody may be sending from the old one.
-        """
-        assert self._writer is not None, "sending() is not entered"
-        with self._deciding() as db:
-            replace_snapshot(db, campaign.id, snapshot, size_bytes, sha256)
-            mark_forgotten(db, campaign.id, places)
-            return drop_pending(db, campaign, places, self._holder, self.now())
-
-    def forget_address(self, address: str) -> None:
-        """Blank every text that has this address (lower case) in it.
-
-        Only inside `sending()`; `clear_free_space` is the last step.
-        """
-        with self._deciding() as db:
-            blank_texts(db, address)
+    def alone(self) -> AbstractContextManager[None]:
+        """See `sending`."""
+        return self.sending()
 
     def clear_free_space(self) -> None:
         """Leave no trace of what was removed, in the file or beside it. Only inside `sending()`.
@@ -246,28 +126,36 @@ class SqliteJournal:
                 hint="End what reads it, then run the same command again.",
             )
 
-    def ask_for(self, campaign: Campaign, state: CampaignState) -> CampaignState:
-        """Pause or cancel a campaign, whoever sends it; returns the state that it is in now.
+    def _living(self) -> Living:
+        return Living("a.holder = ?", (living_holder(self._lock_path),))
 
-        What is finished or cancelled stays so. A pause ends when somebody sends again.
-        """
-        with self._deciding() as db:
-            db.execute(
-                "UPDATE campaign SET state = ? WHERE id = ? AND state NOT IN ('finished', 'cancelled')",
-                (state.value, campaign.id),
-            )
-        return self.campaign(campaign.name).state
+    def _touch(self, db: Database, campaign_id: str, chunks: Iterable[int]) -> None:
+        """Whoever sends sees by the file's own number that somebody has written."""
 
-    def sent_by_minute(self, account: str, region: str, since: float) -> list[tuple[float, int]]:
-        """(start of a minute in epoch seconds, recipients that count against the quota); unanswered counts as sent."""
-        with self._reading() as db:
-            return recipients_by_minute(db, account, region, since)
+    def _add_refused(
+        self, db: Database, campaign_id: str, number: int, places: Sequence[int], why: EntryOutcome
+    ) -> None:
+        now = self.now()
+        first, count, listed = places_of(places)
+        (attempt_id,) = db.execute(
+            "INSERT INTO attempt (campaign_id, chunk, first, count, indices, recipients, holder, at) "
+            "VALUES (?, ?, ?, ?, ?, 0, ?, ?) RETURNING id",
+            (campaign_id, number, first, count, None if listed is None else json_text(list(listed)), NOBODY, now),
+        ).fetchone()
+        exceptions = [(i, why.verdict.value, why.status, why.reason, None) for i in range(count)]
+        db.execute(
+            "INSERT INTO outcome (attempt_id, at, spent, message_ids, exceptions) VALUES (?, ?, 0, '[]', ?)",
+            (attempt_id, now, json_text(exceptions)),
+        )
+        self._last_attempt = max(self._last_attempt, attempt_id)
 
     # The sending process ----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def sending(self) -> Iterator[None]:
+    def sending(self, campaign_id: str = "") -> Iterator[None]:
         """Hold the store: attempts made inside are this process's, and in flight while it lives.
+
+        Whoever sends only one campaign names it.
 
         Raises:
             CampaignBusyError: another process holds it.
@@ -275,21 +163,25 @@ class SqliteJournal:
         self._holder = os.urandom(8).hex()
         with ExitStack() as stack:
             try:
-                stack.enter_context(StoreLock(self._lock_path, self._holder))
+                stack.enter_context(StoreLock(self._lock_path, self._holder, campaign_id))
             except CampaignBusyError as error:
                 raise self._busy(error) from None
-            with self._deciding() as db:
+            with self.deciding() as db:
                 db.execute("INSERT OR REPLACE INTO holder (one, name) VALUES (1, ?)", (self._holder,))
                 (self._last_attempt,) = db.execute("SELECT coalesce(max(id), 0) FROM attempt").fetchone()
             self._data_version = -1
             self._looked_in = 0
-            self._writer = GroupWriter(self._connect)
+            self._writer = SqliteWriter(self._connect)
             self._writer.on_commit = self.on_commit
             try:
                 yield
             finally:
                 self._writer.close()
                 self._writer = None
+
+    async def submitted(self) -> list[Submitted]:
+        """Campaigns that a worker is to send, oldest first."""
+        return await self._write(submitted_of)
 
     async def open_chunks(self, campaign_id: str) -> list[int]:
         """Numbers of the chunks that are not done, in the order of the list."""
@@ -302,59 +194,60 @@ class SqliteJournal:
             ]
         )
 
-    async def open_chunk(self, campaign_id: str, number: int) -> Ledger:
-        """The ledger of a chunk, from its attempts so far."""
+    async def open_chunk(self, campaign_id: str, number: int) -> Ledger | None:
+        """The ledger of a chunk, from its attempts so far; None if nothing of it is to be sent any more."""
 
         def work(db: sqlite3.Connection) -> Ledger:
             self._look_around(db)
-            return ledger_of(db, campaign_id, number, self._holder)
+            return ledger_of(db, campaign_id, number, self._mine)
 
         return await self._write(work)
+
+    async def leave_chunk(self, campaign_id: str, number: int, until: float | None) -> None:
+        """Nothing is to be told: nobody else would send it."""
 
     async def close_chunk(self, campaign_id: str, number: int) -> bool:
         """Mark a chunk done if the journal agrees that all its entries are final."""
 
         def work(db: sqlite3.Connection) -> bool:
-            if not ledger_of(db, campaign_id, number, self._holder).final:
+            if not ledger_of(db, campaign_id, number, self._mine).final:
                 return False
-            db.execute("UPDATE chunk SET done = 1 WHERE campaign_id = ? AND number = ?", (campaign_id, number))
+            db.execute("UPDATE chunk SET done = TRUE WHERE campaign_id = ? AND number = ?", (campaign_id, number))
             return True
 
         return await self._write(work)
 
-    async def intend(self, batch: Batch) -> Intent | None:
+    async def intend(self, batch: Batch) -> Intent | Withheld:
         """Make the intent to send a batch durable. Entries that evidence has accepted since are left out of it.
-
-        None when nothing may go: none is left, or somebody paused or cancelled the campaign.
 
         Raises:
             JournalError: it could not be made durable; nothing may be sent.
         """
 
-        def row(db: sqlite3.Connection) -> tuple[tuple[object, ...] | None, Intent | None]:
+        def row(db: sqlite3.Connection) -> tuple[tuple[object, ...] | None, Intent | Withheld]:
             self._look_around(db)
-            narrowed = None if batch.campaign_id in self._stopped else self._without_settled(batch)
+            if batch.campaign_id in self._stopped:
+                return None, Withheld.STOPPED
+            narrowed = self._without_settled(batch)
             if narrowed is None:
-                return None, None
+                return None, Withheld.SETTLED
             self._last_attempt += 1
-            intent = Intent(self._last_attempt, narrowed, self.now())
-            return attempt_to_row(intent, self._holder), intent
+            intent = Intent(self._last_attempt, narrowed, self.now(), boot_s() + SIGN_WITHIN_S)
+            return self._attempt_row(intent), intent
 
         return await self._insert(ATTEMPTS, row)
 
     async def settle(self, intent: Intent, outcomes: Sequence[EntryOutcome] | AllAccepted) -> None:
         """Record what SES said of each entry of an attempt. A second time is a no-op."""
-        row = (intent.attempt_id, self.now(), *outcome_columns(intent.batch, outcomes))
+        kept = outcome_row(intent.batch, outcomes)
+        row = (intent.attempt_id, self.now(), kept.spent, json_text(kept.message_ids), kept.exceptions_text())
         await self._insert(OUTCOMES, lambda _: (row, None))
 
     async def decide(self, campaign_id: str, chunk: int, settlements: Sequence[Settlement]) -> list[Settlement]:
         """Record decisions that the campaign's own policy makes; returns those that nobody had decided before."""
 
         def work(db: sqlite3.Connection) -> list[Settlement]:
-            taken = [settlement for settlement in settlements if settle_once(db, settlement)]
-            if taken:
-                db.execute("UPDATE chunk SET done = 0 WHERE campaign_id = ? AND number = ?", (campaign_id, chunk))
-            return taken
+            return settle_standing(db, campaign_id, chunk, settlements, self._mine)
 
         return await self._write(work)
 
@@ -366,26 +259,50 @@ class SqliteJournal:
             )
         )
 
-    async def set_state(self, campaign_id: str, state: CampaignState, halt: Halt | None = None) -> bool:
+    async def set_state(
+        self,
+        campaign_id: str,
+        state: CampaignState,
+        halt: Halt | None = None,
+        *,
+        only_from: Collection[CampaignState] = (),
+    ) -> bool:
         """The beginning or the end of a run; whether it is so now.
 
-        A cancelled campaign stays cancelled, and one with a chunk that is not done is not finished.
+        A cancelled campaign stays cancelled, and one with a chunk that is not done is not finished. With `only_from`,
+        it must have been in one of these states.
         """
 
         def work(db: sqlite3.Connection) -> bool:
-            taken = db.execute(
-                "UPDATE campaign SET state = ?1, halt = ?2 "
-                "WHERE id = ?3 AND state <> 'cancelled' AND (?1 <> 'finished' "
-                "OR NOT EXISTS (SELECT 1 FROM chunk WHERE campaign_id = ?3 AND done = 0))",
-                (state.value, None if halt is None else halt_to_text(halt), campaign_id),
-            ).rowcount
+            taken = move(db, campaign_id, state, halt, only_from)
             if taken:
                 self._stopped.discard(campaign_id)
-            return bool(taken)
+            return taken
 
         return await self._write(work)
 
     # The file ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def _mine(self) -> Living:
+        """While this process sends, nobody else does."""
+        return Living("a.holder = ?", (self._holder,))
+
+    def _attempt_row(self, intent: Intent) -> tuple[object, ...]:
+        """In the order of ATTEMPT_COLUMNS."""
+        batch = intent.batch
+        first, count, listed = places_of(batch.indices)
+        return (
+            intent.attempt_id,
+            batch.campaign_id,
+            batch.chunk.number,
+            first,
+            count,
+            None if listed is None else json_text(list(listed)),
+            batch.recipients,
+            self._holder,
+            intent.at,
+        )
 
     @property
     def _lock_path(self) -> Path:
@@ -451,8 +368,8 @@ class SqliteJournal:
         )
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """One consistent view for the length of the block."""
+    def reading(self) -> Iterator[Database]:
+        """See Records."""
         try:
             with closing(self._connect()) as db:
                 db.execute("BEGIN")
@@ -461,10 +378,11 @@ class SqliteJournal:
             raise JournalError(f"{self.path} cannot be read: {error}") from error
 
     @contextmanager
-    def _deciding(self) -> Iterator[sqlite3.Connection]:
-        """A transaction of its own, durable at the end of the block."""
+    def deciding(self) -> Iterator[Database]:
+        """See Records."""
         try:
             with closing(self._connect()) as db:
+                db.execute("PRAGMA secure_delete = ON")
                 db.execute("BEGIN IMMEDIATE")
                 yield db
                 db.execute("COMMIT")
@@ -490,6 +408,7 @@ class SqliteJournal:
                         f"{self.path} was made by a newer bulksend (format {version}, this one reads {SCHEMA_VERSION})",
                         hint="Use the version that made it, or a newer one.",
                     )
+                db.execute("PRAGMA foreign_keys = OFF")
                 for name in SCHEMAS[version:]:
                     schema = resources.files("bulksend.journal").joinpath(name).read_text("utf-8")
                     db.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import time
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from typing import Any, Self
 
 import orjson
 
+from bulksend.clock import boot_s
 from bulksend.errors import ConfigError
 from bulksend.model import Answer, Doubtful, NotSent
-from bulksend.outcome import SIGN_WITHIN_S
 from bulksend.ses.answers import FIRST_ERROR_STATUS, answer_of_error, answer_of_results
 from bulksend.ses.client import AwsAccess, direct_session, open_client
 from bulksend.ses.skew import ServerClock
@@ -34,10 +33,13 @@ A server that trickles bytes must not hold an entry for ever.
 
 @dataclass(slots=True)
 class _Call:
-    """One call, as the SDK's hooks see it: what to send, since when, whether any of it may have left, what came."""
+    """One call, as the SDK's hooks see it: what to send, until when, whether any of it may have left, what came.
+
+    `send_before_s` is of the clock that runs in suspend.
+    """
 
     body: bytes
-    asked_at: float
+    send_before_s: float
     left: bool = False
     answer: bytes = b""
 
@@ -76,10 +78,10 @@ class CompatibleTransport:
     async def __aexit__(self, *_: object) -> None:
         await self._clients.aclose()
 
-    async def send(self, entries_json: bytes | memoryview) -> Answer:
+    async def send(self, entries_json: bytes | memoryview, send_before_s: float) -> Answer:
         """One call, attempted once. See the engine's Transport."""
         generation = self._generation
-        call = _Call(b"".join((self._prefix, entries_json, self._suffix)), time.time())
+        call = _Call(b"".join((self._prefix, entries_json, self._suffix)), send_before_s)
         _call.set(call)
         try:
             async with asyncio.timeout(self._limit_s):
@@ -127,9 +129,9 @@ class CompatibleTransport:
         return client
 
     async def _before_send(self, request: Any, **_: object) -> None:
-        if time.time() - _call.get().asked_at > SIGN_WITHIN_S:
-            raise TimeoutError
         await self._clock.correct(await self._ready(), request)
+        if boot_s() > _call.get().send_before_s:
+            raise TimeoutError
         if len(request.body) > LARGE_BODY_BYTES:
             request.body = io.BytesIO(request.body)
         _call.get().left = True

@@ -6,13 +6,12 @@ It knows when a request was handed to a connection: before that nothing has left
 from __future__ import annotations
 
 import asyncio
-import time
 from hashlib import sha256
 from typing import Self
 
 from bulksend import __version__
+from bulksend.clock import boot_s
 from bulksend.model import Answer, Doubtful, NotSent
-from bulksend.outcome import SIGN_WITHIN_S
 from bulksend.ses.answers import answer_of_error, answer_of_reply
 from bulksend.ses.client import AwsAccess
 from bulksend.ses.connection import Connection, Lost
@@ -61,9 +60,8 @@ class SignedTransport:
     async def __aexit__(self, *_: object) -> None:
         self._pool.close()
 
-    async def send(self, entries_json: bytes | memoryview) -> Answer:
+    async def send(self, entries_json: bytes | memoryview, send_before_s: float) -> Answer:
         """One call, attempted once. See the engine's Transport."""
-        asked_at = time.time()
         try:
             connection = (self._pool.take_idle() if self._signs_as_of_now() else None) or await self._ready()
         except asyncio.CancelledError:
@@ -72,9 +70,10 @@ class SignedTransport:
             return self._not_ready(error)
         generation = self._head_of[1]
         try:
-            if time.time() - asked_at > SIGN_WITHIN_S:
-                return NotSent("too long after the intent")
             parts = (self._signed(entries_json), self._prefix, entries_json, self._suffix)
+            # The last thing before the first byte: a process that was stopped until now may have lost the chunk.
+            if boot_s() > send_before_s:
+                return NotSent("too long after the intent")
             reply = await connection.exchange(parts, self._answer_timeout_s)
         except asyncio.CancelledError:
             return Doubtful("interrupted while the answer was awaited")

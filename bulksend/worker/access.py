@@ -7,7 +7,7 @@ import os
 from bulksend.config import Settings
 from bulksend.ses import AwsAccess
 
-__all__ = ["aws_access"]
+__all__ = ["aws_access", "s3_endpoint"]
 
 
 def aws_access(settings: Settings) -> AwsAccess:
@@ -20,3 +20,9 @@ def aws_access(settings: Settings) -> AwsAccess:
         connect_timeout_s=settings.transport.connect_timeout_s,
         answer_timeout_s=settings.transport.answer_timeout_s,
     )
+
+
+def s3_endpoint(settings: Settings) -> str | None:
+    """What is spoken to in place of Amazon S3, if anything."""
+    # The SDKs' own variable: the SES client heeds its like by itself, pyarrow does not.
+    return settings.aws.s3_endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or None

@@ -103,7 +103,7 @@ def prune(store: Store, campaign: Campaign) -> int:
         JournalError: the journal cannot be written.
         UsageError: it is neither finished nor cancelled.
     """
-    with store.tidied(), store.journal.sending():
+    with store.tidied(), store.journal.alone():
         campaign = store.journal.campaign(campaign.name)
         if campaign.state not in (CampaignState.FINISHED, CampaignState.CANCELLED):
             raise UsageError(

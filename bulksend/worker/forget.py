@@ -42,9 +42,9 @@ def forget(store: Store, address: str) -> Forgotten:
     if key in ("", FORGOTTEN_ADDRESS):
         raise UsageError(f"{address!r} is not an address", hint="Name the address that is to be removed.")
     campaigns = rows = never_sent = mentions = pruned = 0
-    with store.tidied(), store.journal.sending():
+    with store.tidied(), store.journal.alone():
         for campaign in store.journal.campaigns():
-            if not store.snapshot_of(campaign).exists():
+            if not store.shelf.exists(campaign.snapshot):
                 _refuse_lost(store, campaign)
                 pruned += 1
                 continue
@@ -56,6 +56,8 @@ def forget(store: Store, address: str) -> Forgotten:
                 sha256=campaign.snapshot_sha256,
                 name=_new_name(store, campaign),
             )
+            if removed.rows:
+                store.shelf.put(store.shelf.workshop / removed.snapshot)
             mentions += removed.mentions
             if removed.rows:
                 campaigns += 1
@@ -70,7 +72,7 @@ def _refuse_lost(store: Store, campaign: Campaign) -> None:
     """A list that is not there was pruned, or else somebody may put it back, with the person in it."""
     if store.journal.pruned_at(campaign) is None:
         raise SnapshotError(
-            f"there is no {store.snapshot_of(campaign)}",
+            f"there is no {campaign.snapshot}, the list of {campaign.name!r}",
             hint=f"Restore it from a backup; if it is gone for good, bulksend cancel {campaign.name} unless it is "
             f"finished, and bulksend prune {campaign.name}. Then run bulksend forget again.",
         )
@@ -91,4 +93,4 @@ def _take_up(store: Store, campaign: Campaign, removed: Removed) -> int:
 def _new_name(store: Store, campaign: Campaign) -> str:
     """One that no file of the campaign has."""
     names = (f"{campaign.id}.{number}.parquet" for number in count(1))
-    return next(name for name in names if name != campaign.snapshot and not (store.snapshots / name).exists())
+    return next(name for name in names if name != campaign.snapshot and not store.shelf.exists(name))

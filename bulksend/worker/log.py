@@ -44,11 +44,12 @@ def configure_log(level: str, form: Literal["auto", "text", "json"]) -> None:
 class RunLog:
     """An observer that logs. SES's error texts may hold addresses, so only its statuses are logged.
 
-    `on_terminal` leaves out what whoever sits there is told anyway.
+    `campaign` is the name of the campaign that is told of, if it is one. `on_terminal` leaves out what whoever sits
+    there is told anyway.
     """
 
-    def __init__(self, campaign: str, *, on_terminal: bool = False) -> None:
-        self._log = structlog.get_logger().bind(campaign=campaign)
+    def __init__(self, campaign: str = "", *, on_terminal: bool = False) -> None:
+        self._log = structlog.get_logger().bind(**{"campaign": campaign} if campaign else {})
         self._on_terminal = on_terminal
 
     def observe(self, fact: Fact) -> None:

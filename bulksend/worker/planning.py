@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from bulksend.config import AttachedFile, CampaignFile, Settings, frozen_keys, read_attachments
-from bulksend.errors import CampaignChangedError, ListError
+from bulksend.errors import CampaignChangedError, ListError, SnapshotError
 from bulksend.model import Binding, Campaign, CampaignState, Policy
 from bulksend.recipients import Mapping, Snapshot, skipped_rows, take_snapshot
 from bulksend.recipients.source import ListFormat, list_digest
 from bulksend.ses import Envelope, EnvelopeAttachment, TemplateNames, find_binding
-from bulksend.worker.access import aws_access
+from bulksend.worker.access import aws_access, s3_endpoint
 from bulksend.worker.store import Store
 from bulksend.worker.templates import template_use
 
@@ -70,9 +70,9 @@ def plan(
     if known is not None:
         store.refuse_pruned(known)
         _refuse_changes(known, file, frozen, binding, _form(file, settings))
-        policy = policy_of(file)
-        if policy != known.policy:
-            store.journal.set_policy(known, policy)
+        policy, schedule = policy_of(file), file.schedule.as_schedule()
+        if (policy, schedule) != (known.policy, known.schedule):
+            store.journal.set_terms(known, policy, schedule)
         return Planned(store.journal.campaign(file.name), is_new=False)
     campaign_id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
     template = template_use(file, settings, binding)
@@ -81,7 +81,7 @@ def plan(
             file.recipients.path,
             _mapping(file, template.names),
             campaign_id=campaign_id,
-            folder=store.snapshots,
+            folder=store.shelf.workshop,
             form=_form(file, settings),
             limit=limit,
             on_progress=on_progress,
@@ -91,9 +91,10 @@ def plan(
             _refuse_empty(campaign, file.recipients.path, snapshot.path)
             if not again:
                 _refuse_repetition(campaign, store)
+            store.shelf.put(snapshot.path)
             store.journal.add(campaign, snapshot.chunks)
         except BaseException:
-            remove_snapshot(snapshot.path)
+            remove_snapshot(store, snapshot.path)
             raise
     return Planned(campaign, is_new=True, warnings=(*template.warnings, *snapshot.warnings))
 
@@ -103,9 +104,11 @@ def policy_of(file: CampaignFile) -> Policy:
     return Policy(file.policy.in_doubt == "resend", file.policy.max_attempts)
 
 
-def remove_snapshot(path: Path) -> None:
-    """Both its files."""
+def remove_snapshot(store: Store, path: Path) -> None:
+    """Both its files, here and wherever they were put."""
     for name in (path, path.with_suffix(".skipped.parquet")):
+        with suppress(SnapshotError):  # it is swept away later
+            store.shelf.remove(name.name)
         name.unlink(missing_ok=True)
 
 
@@ -113,8 +116,7 @@ def _form(file: CampaignFile, settings: Settings) -> ListFormat:
     return ListFormat(
         delimiter=file.recipients.delimiter,
         encoding=file.recipients.encoding,
-        # The SDKs' own variable: the SES client heeds its like by itself, pyarrow does not.
-        s3_endpoint_url=settings.aws.s3_endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or None,
+        s3_endpoint_url=s3_endpoint(settings),
     )
 
 
@@ -188,6 +190,7 @@ def _campaign(  # noqa: PLR0917  what a campaign is made of
         recipients=snapshot.recipients,
         skipped=snapshot.skipped,
         policy=policy_of(file),
+        schedule=file.schedule.as_schedule(),
     )
 
 

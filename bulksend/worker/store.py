@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bulksend.config import CampaignFile, Settings, load_campaign
-from bulksend.errors import CampaignBusyError, JournalError, UsageError
-from bulksend.journal import SqliteJournal
+from bulksend.errors import CampaignBusyError, ConfigError, UsageError
+from bulksend.journal import SQLITE, Journal, SqliteJournal, open_postgres
 from bulksend.model import Campaign, CampaignState, Tally
-from bulksend.recipients import SnapshotReader
+from bulksend.recipients import FolderShelf, Shelf, SnapshotReader, open_shelf
+from bulksend.worker.access import s3_endpoint
 
 __all__ = ["Standing", "Store", "Target", "find_target", "is_file"]
 
 FOLDER = ".bulksend"
-SNAPSHOT = re.compile(r"[0-9a-z]{26}(\.\d+)?(\.skipped)?\.parquet")
-"""File names of snapshots, of their rewritten ones, and of the skipped rows beside them."""
-SCRATCH = ".*.planning"
+SNAPSHOTS = "snapshots"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +35,45 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A folder with the journal and the snapshots."""
+    """The journal, and where the snapshots are. `folder` is what there is of it on this machine."""
 
     folder: Path
-    journal: SqliteJournal
+    journal: Journal
+    shelf: Shelf
 
     @classmethod
     def open(cls, settings: Settings, beside: Path) -> Store:
         """The store that the settings name, else `.bulksend/` in the folder `beside`; made if need be.
 
         Raises:
+            ConfigError: the settings do not go together.
             JournalError: it cannot be used.
         """
         named = settings.store
-        folder = beside / FOLDER if named is None else Path(named.removeprefix("sqlite:"))
-        return cls(folder, SqliteJournal(folder / "journal.db"))
+        if named is not None and not named.startswith(SQLITE):
+            if settings.snapshots is None:
+                raise ConfigError(
+                    "the store is in PostgreSQL, and snapshots is not set",
+                    hint="Say where the lists of planned campaigns are kept, so that every worker sees them: "
+                    'snapshots = "/a/shared/folder", or "s3://bucket/prefix".',
+                )
+            folder = cache_folder()
+            journal = open_postgres(named, lease_s=settings.fleet.lease_s)
+            return cls(folder, journal, _shelf(settings, settings.snapshots, folder))
+        folder = beside / FOLDER if named is None else Path(named.removeprefix(SQLITE))
+        return cls.at(folder, settings)
 
-    @property
-    def snapshots(self) -> Path:
-        """Where the snapshots are."""
-        return self.folder / "snapshots"
+    @classmethod
+    def at(cls, folder: Path, settings: Settings | None = None, *, now: Callable[[], float] = time.time) -> Store:
+        """The store in SQLite of a folder."""
+        journal = SqliteJournal(folder / "journal.db", now=now)
+        if settings is None or settings.snapshots is None:
+            return cls(folder, journal, FolderShelf(folder / SNAPSHOTS))
+        return cls(folder, journal, _shelf(settings, settings.snapshots, folder))
 
     def snapshot_of(self, campaign: Campaign) -> Path:
-        """The campaign's snapshot."""
-        return self.snapshots / campaign.snapshot
+        """The campaign's snapshot, as a file on this machine. Raises SnapshotError."""
+        return self.shelf.fetch(campaign.snapshot, size_bytes=campaign.snapshot_bytes)
 
     def read_snapshot(self, campaign: Campaign) -> SnapshotReader:
         """The campaign's snapshot, to be read; a context manager.
@@ -94,10 +107,10 @@ class Store:
         Raises:
             JournalError: the store cannot be used.
         """
-        with self._plans() as lock:
-            if _locks(lock):  # else somebody plans, or removes a person: then it is for the next one to do
+        with self.journal.plans(alone=True) as alone:
+            if alone:  # else somebody plans, or removes a person: then it is for the next one to do
                 self.sweep()
-            fcntl.flock(lock, fcntl.LOCK_SH)
+        with self.journal.plans(alone=False):
             yield
 
     @contextmanager
@@ -108,10 +121,10 @@ class Store:
             CampaignBusyError: a plan is being made.
             JournalError: the store cannot be used.
         """
-        with self._plans() as lock:
-            if not _locks(lock):
+        with self.journal.plans(alone=True) as alone:
+            if not alone:
                 raise CampaignBusyError(
-                    f"a plan is being made in {self.folder}, or a list removed from it",
+                    f"a plan is being made in {self.journal.place}, or a list removed from it",
                     hint="Run the same command again when that is done.",
                 )
             self.sweep()
@@ -122,28 +135,15 @@ class Store:
 
         Only inside `tidied()` or at the beginning of `planning()`: a plan's files have no campaign yet.
         """
-        if not self.snapshots.is_dir():
-            return 0
-        for folder in self.snapshots.glob(SCRATCH):
+        for folder in self.shelf.scratch():
             shutil.rmtree(folder)
         used = self.journal.snapshots_in_use()
         used |= {str(Path(name).with_suffix(".skipped.parquet")) for name in used}
-        left = [path for path in self.snapshots.iterdir() if SNAPSHOT.fullmatch(path.name) and path.name not in used]
-        for path in left:
-            path.unlink()
+        left = self.shelf.names() - used
+        for name in left:
+            self.shelf.remove(name)
+        self.shelf.tidy(self.journal.snapshots_in_use)
         return len(left)
-
-    @contextmanager
-    def _plans(self) -> Iterator[int]:
-        """The lock that whoever plans shares, and whoever removes lists has alone; it dies with its process."""
-        try:
-            lock = os.open(self.folder / "plans.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise JournalError(f"{self.folder / 'plans.lock'} cannot be opened: {error.strerror}") from error
-        try:
-            yield lock
-        finally:
-            os.close(lock)
 
     def refuse_pruned(self, campaign: Campaign) -> None:
         """For whatever needs the list of a campaign. Raises UsageError if it was pruned: when, and what is left."""
@@ -198,10 +198,11 @@ def is_file(path: Path) -> bool:
     return path.is_file() or path.suffix == ".toml" or len(path.parts) > 1
 
 
-def _locks(descriptor: int) -> bool:
-    """Have a lock alone, if nobody else has it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def cache_folder() -> Path:
+    """Where a machine keeps what it needs of a store that is elsewhere."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base, "bulksend")
+
+
+def _shelf(settings: Settings, where: str, folder: Path) -> Shelf:
+    return open_shelf(where, cache=folder / SNAPSHOTS, s3_endpoint_url=s3_endpoint(settings))

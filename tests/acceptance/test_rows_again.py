@@ -17,6 +17,7 @@ from bulksend import worker
 from bulksend.errors import JournalError
 from bulksend.journal import SqliteJournal
 from bulksend.model import Policy
+from bulksend.schedule import Schedule
 from bulksend.simulator import SimulatorProcess
 from bulksend.worker import Store
 from tests.acceptance.test_cli import bulksend
@@ -125,7 +126,7 @@ headers = { "List-Unsubscribe" = "<https://example.com/u/{token}>", "X-Name" = "
 
 def entries_of(folder: Path, name: str) -> list[str]:
     """The campaign's entries, as they are in the snapshot, but for what says which campaign and row they are of."""
-    store = Store(folder / ".bulksend", SqliteJournal(folder / ".bulksend" / "journal.db"))
+    store = Store.at(folder / ".bulksend")
     campaign = store.journal.campaign(name)
     table = pq.read_table(store.snapshot_of(campaign))
     made: Any = zip(table["row"].to_pylist(), table["entry"].to_pylist(), strict=True)
@@ -264,9 +265,9 @@ def test_what_a_campaign_may_still_take_up_is_not_given(
 ) -> None:
     write(folder / "list.csv", ("fault.close_after_accepting.1+b@example.com", "", "", "Bob"))
     assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 4
-    store = Store(folder / ".bulksend", SqliteJournal(folder / ".bulksend" / "journal.db"))
-    store.journal.set_policy(store.journal.campaign("launch"), Policy(resend_in_doubt=True))
-    with store.journal._deciding() as db:
+    store = Store.at(folder / ".bulksend")
+    store.journal.set_terms(store.journal.campaign("launch"), Policy(resend_in_doubt=True), Schedule())
+    with store.journal.deciding() as db:
         db.execute("UPDATE campaign SET state = ?", (state,))
     refused = bulksend("results", "launch", "--format", "list", "--state", asked)
     assert refused.returncode == 2
@@ -284,7 +285,7 @@ def test_a_copy_that_is_forgotten_is_not_counted_any_more(folder: Path, simulato
     assert bulksend("forget", "bea@example.com", "--yes").returncode == 0
     assert bulksend("send", "launch", "--yes", url=simulator.url).returncode == 0
     addresses = sum(len(kind) for entry in entries_sent(simulator) for kind in entry["Destination"].values())
-    store = Store(folder / ".bulksend", SqliteJournal(folder / ".bulksend" / "journal.db"))
+    store = Store.at(folder / ".bulksend")
     binding = store.journal.campaign("launch").binding
     ((_, counted),) = store.journal.sent_by_minute(binding.account, binding.region, 0.0)
     assert counted == addresses == 3
@@ -326,8 +327,8 @@ def test_no_file_has_the_address_afterwards(folder: Path, simulator: SimulatorPr
     gone = "fault.message_rejected+bea@example.com"
     write(folder / "list.csv", ("a@example.com", "", "", "Ann"), (gone, "", "", "Bea"))
     assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 3
-    store = Store(folder / ".bulksend", SqliteJournal(folder / ".bulksend" / "journal.db"))
-    with store.journal._deciding() as db:
+    store = Store.at(folder / ".bulksend")
+    with store.journal.deciding() as db:
         db.execute("UPDATE outcome SET exceptions = json_set(exceptions, '$[0][3]', 'no mail for ' || ?)", (gone,))
         db.execute(
             "INSERT INTO settlement (attempt_id, place, verdict, evidence, at) SELECT id, 1, 'drop', ?, 1 FROM attempt",

@@ -23,6 +23,7 @@ from bulksend.ses import AwsAccess, SignedTransport, pool
 from bulksend.ses.connection import MAX_ANSWER_BYTES, Connection
 from bulksend.ses.credentials import CredentialSource
 from bulksend.ses.signing import Credentials
+from tests.clocks import NO_DEADLINE_S
 from tests.http_server import REGION, Guest, Server, answer_bytes, breathe, certificates, results, serving
 
 PREFIX, SUFFIX = b'{"BulkEmailEntries":[', b"]}"
@@ -103,7 +104,7 @@ def test_a_connection_is_used_again(loop: Loop, tls: bool) -> None:  # noqa: FBT
     async def main() -> None:
         async with meeting(politely, tls=tls) as (server, transport):
             for number in range(5):
-                assert await transport.send(b"%d" % number) == accepted(number)
+                assert await transport.send(b"%d" % number, NO_DEADLINE_S) == accepted(number)
             assert server.connections == 1
 
     run(main(), loop)
@@ -171,7 +172,7 @@ def idle_between_requests(then: Behaviour, loop: Loop, *, tls: bool) -> None:
     async def main() -> None:
         async with meeting(behave, tls=tls) as (server, transport):
             for number in range(3):
-                assert await transport.send(b"%d" % number) == accepted(number)
+                assert await transport.send(b"%d" % number, NO_DEADLINE_S) == accepted(number)
                 await breathe()
                 await breathe()
             assert server.connections == 3
@@ -192,11 +193,11 @@ def test_what_the_kernel_alone_knows_is_seen_in_time(last_words: bytes, loop: Lo
 
     async def main() -> None:
         async with meeting(behave) as (server, transport):
-            assert await transport.send(b"0") == accepted(0)
+            assert await transport.send(b"0", NO_DEADLINE_S) == accepted(0)
             with socket.socket(fileno=ends.pop()) as end:
                 end.sendall(last_words)
                 end.shutdown(socket.SHUT_WR)
-                assert await transport.send(b"1") == accepted(1)
+                assert await transport.send(b"1", NO_DEADLINE_S) == accepted(1)
             assert (server.connections, len(server.visits)) == (2, 2)
             os.close(ends.pop())
 
@@ -218,7 +219,7 @@ def test_what_follows_an_answer_is_nobodys(
     async def main() -> None:
         async with meeting(behave, tls=tls) as (server, transport):
             for number in range(3):
-                assert await transport.send(b"%d" % number) == accepted(number)
+                assert await transport.send(b"%d" % number, NO_DEADLINE_S) == accepted(number)
             assert server.connections == (1 if more.isspace() else 3)
 
     run(main(), loop)
@@ -230,11 +231,11 @@ def test_idle_for_too_long(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def main() -> None:
         async with meeting(politely) as (server, transport):
-            await asyncio.gather(*(transport.send(b"%d" % number) for number in range(3)))
+            await asyncio.gather(*(transport.send(b"%d" % number, NO_DEADLINE_S) for number in range(3)))
             assert server.connections == 3
             await asyncio.sleep(0.12)
             assert not transport._pool._idle, "they are closed without anybody asking"
-            assert await transport.send(b"9") == accepted(9)
+            assert await transport.send(b"9", NO_DEADLINE_S) == accepted(9)
             assert server.connections == 4
 
     run(main(), loop)
@@ -245,9 +246,9 @@ def test_idle_for_too_long_while_the_process_stood_still(monkeypatch: pytest.Mon
 
     async def main() -> None:
         async with meeting(politely) as (server, transport):
-            assert await transport.send(b"0") == accepted(0)
+            assert await transport.send(b"0", NO_DEADLINE_S) == accepted(0)
             time.sleep(0.06)  # noqa: ASYNC251  the whole process, as SIGSTOP would
-            assert await transport.send(b"1") == accepted(1)
+            assert await transport.send(b"1", NO_DEADLINE_S) == accepted(1)
             assert server.connections == 2
 
     run(main(), asyncio.new_event_loop)
@@ -259,9 +260,9 @@ def test_a_server_that_has_said_goodbye_is_not_asked_again(loop: Loop) -> None:
 
     async def main() -> None:
         async with meeting(politely, tls=True) as (server, transport):
-            assert await transport.send(b"0") == accepted(0)
+            assert await transport.send(b"0", NO_DEADLINE_S) == accepted(0)
             transport._pool._idle[-1].eof_received()
-            assert await transport.send(b"1") == accepted(1)
+            assert await transport.send(b"1", NO_DEADLINE_S) == accepted(1)
             assert server.connections == 2
 
     run(main(), loop)
@@ -276,7 +277,7 @@ def test_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
             number = 0
             while time.monotonic() < until_s:
                 number += 1
-                assert await transport.send(b"%d" % number) == accepted(number)
+                assert await transport.send(b"%d" % number, NO_DEADLINE_S) == accepted(number)
             assert 4 <= server.connections <= 7
             assert not transport._pool._out
 
@@ -289,10 +290,10 @@ def test_the_one_used_last_is_used_first(monkeypatch: pytest.MonkeyPatch) -> Non
 
     async def main() -> None:
         async with meeting(politely) as (server, transport):
-            await asyncio.gather(*(transport.send(b"%d" % number) for number in range(4)))
+            await asyncio.gather(*(transport.send(b"%d" % number, NO_DEADLINE_S) for number in range(4)))
             until_s = time.monotonic() + 0.18
             while time.monotonic() < until_s:
-                await transport.send(b"1")
+                await transport.send(b"1", NO_DEADLINE_S)
                 await asyncio.sleep(0.01)
             assert len(transport._pool._idle) == 1
             assert server.connections == 4
@@ -312,7 +313,7 @@ def test_a_server_that_hangs_up_at_once(then: Behaviour, loop: Loop, tls: bool) 
         async with meeting(then, tls=tls, timeout_s=20.0) as (server, transport):
             async with asyncio.timeout(MARGIN_S):
                 for number in range(20):
-                    answer = await transport.send(b"%d" % number)
+                    answer = await transport.send(b"%d" % number, NO_DEADLINE_S)
                     assert isinstance(answer, NotSent | Doubtful)
             assert server.visits == []
 
@@ -334,7 +335,7 @@ def test_hung_up_between_connecting_and_sending(loop: Loop, monkeypatch: pytest.
     async def main() -> Answer:
         async with meeting(politely, timeout_s=20.0) as (_, transport):
             async with asyncio.timeout(MARGIN_S):
-                return await transport.send(b"1")
+                return await transport.send(b"1", NO_DEADLINE_S)
 
     assert isinstance(run(main(), loop), NotSent)
 
@@ -407,8 +408,8 @@ def after(raw: bytes, *, then_closes: bool) -> Behaviour:
 def test_a_whole_answer_in_any_shape(raw: bytes, loop: Loop, tls: bool) -> None:  # noqa: FBT001
     async def main() -> None:
         async with meeting(after(raw, then_closes=False), tls=tls) as (server, transport):
-            assert await transport.send(b"1") == accepted(1)
-            assert await transport.send(b"1") == accepted(1)
+            assert await transport.send(b"1", NO_DEADLINE_S) == accepted(1)
+            assert await transport.send(b"1", NO_DEADLINE_S) == accepted(1)
             assert server.connections == (2 if raw in LAST.values() else 1)
 
     run(main(), loop)
@@ -419,8 +420,8 @@ def test_an_answer_that_ends_with_the_connection(loop: Loop, tls: bool) -> None:
     async def main() -> None:
         for raw in ENDS_WITH_CLOSE.values():
             async with meeting(after(raw, then_closes=True), tls=tls) as (server, transport):
-                assert await transport.send(b"1") == accepted(1)
-                assert await transport.send(b"1") == accepted(1)
+                assert await transport.send(b"1", NO_DEADLINE_S) == accepted(1)
+                assert await transport.send(b"1", NO_DEADLINE_S) == accepted(1)
                 assert server.connections == 2
 
     run(main(), loop)
@@ -431,8 +432,8 @@ def test_an_answer_that_nobody_can_read(loop: Loop, tls: bool) -> None:  # noqa:
     async def main() -> None:
         for name, raw in UNREADABLE.items():
             async with meeting(after(raw, then_closes=True), tls=tls) as (server, transport):
-                assert isinstance(await transport.send(b"1"), Doubtful), name
-                assert isinstance(await transport.send(b"1"), Doubtful), name
+                assert isinstance(await transport.send(b"1", NO_DEADLINE_S), Doubtful), name
+                assert isinstance(await transport.send(b"1", NO_DEADLINE_S), Doubtful), name
                 assert server.connections == 2, name
 
     run(main(), loop)
@@ -497,7 +498,7 @@ def test_an_answer_without_end_is_cut_off(begin: Callable[[Guest], Awaitable[byt
 
     async def main() -> None:
         async with meeting(behave, timeout_s=20.0) as (_, transport):
-            assert isinstance(await transport.send(b"1"), Doubtful)
+            assert isinstance(await transport.send(b"1", NO_DEADLINE_S), Doubtful)
 
     run(main())
     assert written < MAX_ANSWER_BYTES + 8 * 1024 * 1024, "no more than that and what the kernel holds"
@@ -520,7 +521,7 @@ def test_an_answer_in_two_parts(shape: str, loop: Loop, tls: bool) -> None:  # n
     async def main() -> None:
         async with meeting(behave, tls=tls) as (server, transport):
             for at in range(len(raw) + 1):
-                assert await transport.send(b"%d" % at) == accepted(1), at
+                assert await transport.send(b"%d" % at, NO_DEADLINE_S) == accepted(1), at
             assert server.connections == 1
 
     run(main(), loop)
@@ -545,8 +546,8 @@ def test_an_answer_that_breaks_off(
     async def main() -> None:
         async with meeting(behave, tls=tls) as (server, transport):
             for at in range(len(raw)):
-                assert isinstance(await transport.send(b"%d" % at), Doubtful), at
-            assert await transport.send(b"%d" % len(raw)) == accepted(1)
+                assert isinstance(await transport.send(b"%d" % at, NO_DEADLINE_S), Doubtful), at
+            assert await transport.send(b"%d" % len(raw), NO_DEADLINE_S) == accepted(1)
             assert len(server.visits) == server.connections
 
     run(main(), loop)
@@ -561,7 +562,7 @@ def test_a_closing_answer_that_is_reset_is_not_whole(loop: Loop, tls: bool) -> N
 
     async def main() -> None:
         async with meeting(behave, tls=tls) as (_, transport):
-            assert isinstance(await transport.send(b"1"), Doubtful)
+            assert isinstance(await transport.send(b"1", NO_DEADLINE_S), Doubtful)
 
     run(main(), loop)
 
@@ -588,7 +589,7 @@ def test_a_refusal_before_the_body_is_read(
     async def main() -> None:
         async with meeting(behave, tls=tls) as (server, transport):
             for number in (1, 2):
-                answer = await transport.send(LARGE)
+                answer = await transport.send(LARGE, NO_DEADLINE_S)
                 assert isinstance(answer, Refused)
                 assert (answer.http_status, answer.text, answer.by_ses) == (413, "no", True)
                 assert server.connections == number, "never used again: the rest of the request was not sent"
@@ -607,8 +608,8 @@ def test_success_before_the_body_is_read_is_none(loop: Loop, tls: bool) -> None:
 
     async def main() -> None:
         async with meeting(behave, tls=tls) as (server, transport):
-            assert isinstance(await transport.send(LARGE), Doubtful)
-            assert isinstance(await transport.send(LARGE), Doubtful)
+            assert isinstance(await transport.send(LARGE, NO_DEADLINE_S), Doubtful)
+            assert isinstance(await transport.send(LARGE, NO_DEADLINE_S), Doubtful)
             assert server.connections == 2
 
     run(main(), loop)
@@ -622,7 +623,7 @@ def test_a_server_that_stops_reading(loop: Loop, tls: bool) -> None:  # noqa: FB
 
     async def main() -> None:
         async with meeting(behave, tls=tls, timeout_s=SHORT_S) as (_, transport), asyncio.timeout(MARGIN_S):
-            assert isinstance(await transport.send(LARGE), Doubtful)
+            assert isinstance(await transport.send(LARGE, NO_DEADLINE_S), Doubtful)
 
     run(main(), loop)
 
@@ -641,7 +642,7 @@ def test_cancelled_in_the_moment_of_the_answer(loop: Loop, monkeypatch: pytest.M
 
     async def main() -> Answer:
         async with meeting(politely) as (_, transport):
-            sending.append(asyncio.create_task(transport.send(b"1")))
+            sending.append(asyncio.create_task(transport.send(b"1", NO_DEADLINE_S)))
             return await sending[0]
 
     assert run(main(), loop) == accepted(1)
@@ -741,7 +742,7 @@ def test_never_anothers_answer_and_never_not_sent_what_was_read(
 
             async def one(number: int) -> None:
                 began_s = time.monotonic()
-                answer = await transport.send(b"%d" % number + b"," + b"0," * 2000 + b"0")
+                answer = await transport.send(b"%d" % number + b"," + b"0," * 2000 + b"0", NO_DEADLINE_S)
                 assert time.monotonic() - began_s < 0.05 + 0.05 + MARGIN_S
                 match answer:
                     case AllAccepted():

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulksend.engine import Engine
-from bulksend.journal import SqliteJournal
+from bulksend.journal import Journal, SqliteJournal
 from bulksend.model import Binding, Campaign, CampaignState, ChunkInfo, Policy, Tally
 from tests.clocks import JumpingLoop
 from tests.ses_in_memory import ListInMemory, OpenGate, SesInMemory, Weather
@@ -33,7 +33,7 @@ EACH = 17
 ENTRIES = CHUNKS * EACH
 
 
-def planned(journal: SqliteJournal) -> Campaign:
+def planned(journal: Journal) -> Campaign:
     campaign = Campaign(
         id="c" * 26,
         name="any",
@@ -150,7 +150,7 @@ def test_a_journal_that_forgets_its_intents_sends_copies() -> None:
         campaign = planned(SqliteJournal(path))
         one_run(SqliteJournal(path), campaign, ses, die_after_s=0.03, seed=0)
         assert sum(ses.accepted.values())
-        with SqliteJournal(path)._deciding() as db:
+        with SqliteJournal(path).deciding() as db:
             db.execute("DELETE FROM outcome")
             db.execute("DELETE FROM attempt")
         one_run(SqliteJournal(path), campaign, ses, die_after_s=None, seed=0)

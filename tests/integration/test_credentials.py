@@ -23,6 +23,7 @@ from bulksend.ses.answers import answer_of_error
 from bulksend.ses.credentials import CredentialSource
 from bulksend.ses.signing import Credentials, SignedHead, Signer
 from bulksend.simulator import SimulatorProcess
+from tests.clocks import NO_DEADLINE_S
 from tests.harness import Desk, settings_for
 from tests.http_server import REGION, Guest, answer_bytes, certificates, results, serving
 from tests.independent import Ministack
@@ -58,7 +59,7 @@ async def opened(kind: str, url: str, region: str = REGION) -> Transport:
 def send_once(kind: str, url: str, region: str = REGION) -> Answer:
     async def main() -> Answer:
         async with await opened(kind, url, region) as transport:
-            return await transport.send(ENTRY)
+            return await transport.send(ENTRY, NO_DEADLINE_S)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())
@@ -166,7 +167,7 @@ def test_the_region_is_in_the_scope(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def main() -> str:
         async with serving(behave) as server, await opened("signed", server.url, "ap-southeast-2") as transport:
-            assert await transport.send(ENTRY) == AllAccepted(["m1"])
+            assert await transport.send(ENTRY, NO_DEADLINE_S) == AllAccepted(["m1"])
             return server.visits[0].header("authorization")
 
     monkeypatch.delenv("AWS_DEFAULT_REGION")
@@ -228,7 +229,7 @@ def test_keys_that_end_soon_are_renewed_while_it_runs(tmp_path: Path, monkeypatc
 
     async def main() -> list[Answer]:
         async with serving(telling) as server, await opened("signed", server.url) as transport:
-            return [await transport.send(ENTRY) for _ in range(3)]
+            return [await transport.send(ENTRY, NO_DEADLINE_S) for _ in range(3)]
 
     tokens = [answer.message_ids[0] for answer in asyncio.run(main()) if isinstance(answer, AllAccepted)]
     assert len(tokens) == 3
@@ -243,21 +244,21 @@ def test_however_many_ask_at_once_the_source_is_asked_once(tmp_path: Path, monke
     async def main() -> None:
         async with serving(telling) as server, await opened("signed", server.url) as transport:
             before = keys.calls
-            answers = await asyncio.gather(*(transport.send(ENTRY) for _ in range(20)))
+            answers = await asyncio.gather(*(transport.send(ENTRY, NO_DEADLINE_S) for _ in range(20)))
             assert answers == [AllAccepted([f"t{before + 1}"])] * 20
             assert keys.calls == before + 1
             renewed = await asyncio.gather(*(transport.renew_credentials(0) for _ in range(20)))
             assert renewed == [1] * 20
-            answers = await asyncio.gather(*(transport.send(ENTRY) for _ in range(20)))
+            answers = await asyncio.gather(*(transport.send(ENTRY, NO_DEADLINE_S) for _ in range(20)))
             assert answers == [AllAccepted([f"t{before + 2}"])] * 20
             keys.broken.touch()
             assert await transport.renew_credentials(1) == 2
             began_s = time.monotonic()
-            answers = await asyncio.gather(*(transport.send(ENTRY) for _ in range(20)))
+            answers = await asyncio.gather(*(transport.send(ENTRY, NO_DEADLINE_S) for _ in range(20)))
             assert {type(answer) for answer in answers} == {Refused}
             assert time.monotonic() - began_s < 2, "a failure too is had once for all"
             keys.broken.unlink()
-            assert await transport.send(ENTRY) == AllAccepted([f"t{before + 3}"])
+            assert await transport.send(ENTRY, NO_DEADLINE_S) == AllAccepted([f"t{before + 3}"])
 
     asyncio.run(main())
 
@@ -322,10 +323,10 @@ def test_keys_of_a_container(kind: str, tmp_path: Path, monkeypatch: pytest.Monk
             monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{agent.url}/v1/credentials")
             monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", str(token))
             async with await opened(kind, server.url) as transport:
-                first = await transport.send(ENTRY)
+                first = await transport.send(ENTRY, NO_DEADLINE_S)
                 assert first == AllAccepted([f"t{handed_out}"])
                 assert await transport.renew_credentials(0) == 1
-                second = await transport.send(ENTRY)
+                second = await transport.send(ENTRY, NO_DEADLINE_S)
                 assert second == AllAccepted([f"t{handed_out}"])
                 assert second != first
 
@@ -339,16 +340,16 @@ def test_no_keys_any_more_is_a_refusal_and_no_doubt(kind: str, tmp_path: Path, m
 
     async def main() -> None:
         async with serving(telling) as server, await opened(kind, server.url) as transport:
-            assert isinstance(await transport.send(ENTRY), AllAccepted)
+            assert isinstance(await transport.send(ENTRY, NO_DEADLINE_S), AllAccepted)
             keys.broken.touch()
             assert await transport.renew_credentials(0) == 1
             for _ in range(2):
-                answer = await transport.send(ENTRY)
+                answer = await transport.send(ENTRY, NO_DEADLINE_S)
                 assert isinstance(answer, Refused)
                 assert (answer.by_ses, answer.generation) == (True, 1)
                 assert classify_refusal(answer) is Verdict.CREDENTIALS_REFUSED
             keys.broken.unlink()
-            assert isinstance(await transport.send(ENTRY), AllAccepted)
+            assert isinstance(await transport.send(ENTRY, NO_DEADLINE_S), AllAccepted)
             assert len(server.visits) == 2
 
     asyncio.run(main())
@@ -451,12 +452,12 @@ def test_a_role_that_cannot_be_assumed_now_costs_no_doubt(
         async with serving(sts) as agent, serving(telling) as server:
             monkeypatch.setenv("AWS_ENDPOINT_URL_STS", agent.url)
             async with await opened(kind, server.url) as transport:
-                assert isinstance(await transport.send(ENTRY), AllAccepted)
+                assert isinstance(await transport.send(ENTRY, NO_DEADLINE_S), AllAccepted)
                 healthy = False
                 await transport.renew_credentials(0)
-                assert isinstance(await transport.send(ENTRY), NotSent)
+                assert isinstance(await transport.send(ENTRY, NO_DEADLINE_S), NotSent)
                 healthy = True
-                assert isinstance(await transport.send(ENTRY), AllAccepted)
+                assert isinstance(await transport.send(ENTRY, NO_DEADLINE_S), AllAccepted)
                 assert len(server.visits) == 2
 
     asyncio.run(main())

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 import uvloop
 
+from bulksend.clock import boot_s
 from bulksend.model import AllAccepted, NotSent
 from bulksend.outcome import SIGN_WITHIN_S
-from bulksend.ses import AwsAccess, SignedTransport
+from bulksend.ses import AwsAccess, SignedTransport, signed
 from bulksend.ses.credentials import CredentialSource
 from bulksend.ses.signing import Credentials
+from tests.clocks import NO_DEADLINE_S
 from tests.http_server import REGION, Guest, Server, answer_bytes, certificates, results, serving
 
 KEYS = Credentials("AKIAIOSFODNN7EXAMPLE", "x")
@@ -60,7 +61,7 @@ def test_no_connection_waits_for_credentials(
     async def main() -> None:
         async with meeting(impatient, tls=tls) as (server, transport):
             monkeypatch.setattr(CredentialSource, "_read", slowly)
-            assert isinstance(await transport.send(b"{}"), AllAccepted)
+            assert isinstance(await transport.send(b"{}", NO_DEADLINE_S), AllAccepted)
             assert len(server.visits) == 1
 
     with asyncio.Runner(loop_factory=loop) as runner:
@@ -75,7 +76,9 @@ def test_credentials_that_never_come_end_in_time(monkeypatch: pytest.MonkeyPatch
     async def main() -> None:
         async with meeting(impatient, connect_timeout_s=0.1) as (server, transport):
             monkeypatch.setattr(CredentialSource, "_read", never)
-            answers = await asyncio.wait_for(asyncio.gather(*[transport.send(b"{}") for _ in range(3)]), 10.0)
+            answers = await asyncio.wait_for(
+                asyncio.gather(*[transport.send(b"{}", NO_DEADLINE_S) for _ in range(3)]), 10.0
+            )
             assert [type(answer) for answer in answers] == [NotSent] * 3
             assert server.visits == []
 
@@ -85,7 +88,6 @@ def test_credentials_that_never_come_end_in_time(monkeypatch: pytest.MonkeyPatch
 def test_what_was_asked_long_ago_is_not_signed_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine slept while credentials were read: the half hour in which a first copy may come has begun before."""
     asleep_s = 0.0
-    clock = time.time
 
     async def asleep(_: CredentialSource) -> Credentials:
         nonlocal asleep_s
@@ -95,9 +97,8 @@ def test_what_was_asked_long_ago_is_not_signed_any_more(monkeypatch: pytest.Monk
     async def main() -> None:
         async with meeting(impatient) as (server, transport):
             monkeypatch.setattr(CredentialSource, "_read", asleep)
-            monkeypatch.setattr(time, "time", lambda: clock() + asleep_s)
-            assert asleep_s < SIGN_WITHIN_S
-            assert isinstance(await transport.send(b"{}"), NotSent)
+            monkeypatch.setattr(signed, "boot_s", lambda: boot_s() + asleep_s)
+            assert isinstance(await transport.send(b"{}", boot_s() + SIGN_WITHIN_S), NotSent)
             assert server.visits == []
 
     asyncio.run(main())

@@ -45,14 +45,14 @@ def leave_behind(store: Store) -> list[Path]:
     """What processes leave that are killed while they plan, or while they remove somebody."""
     campaign = store.journal.campaign("launch")
     snapshot = store.snapshot_of(campaign)
-    scratch = store.snapshots / f".{ORPHAN}.planning"
+    scratch = store.shelf.workshop / f".{ORPHAN}.planning"
     scratch.mkdir()
     left = [
         scratch / "rows.arrow",
-        store.snapshots / f"{ORPHAN}.parquet",
-        store.snapshots / f"{ORPHAN}.skipped.parquet",
-        store.snapshots / f"{campaign.id}.7.parquet",
-        store.snapshots / f"{campaign.id}.8.skipped.parquet",
+        store.shelf.workshop / f"{ORPHAN}.parquet",
+        store.shelf.workshop / f"{ORPHAN}.skipped.parquet",
+        store.shelf.workshop / f"{campaign.id}.7.parquet",
+        store.shelf.workshop / f"{campaign.id}.8.skipped.parquet",
     ]
     for path in left:
         path.write_bytes(snapshot.read_bytes())
@@ -63,7 +63,7 @@ def test_whoever_plans_prunes_or_forgets_removes_what_was_left(desk: Desk) -> No
     desk.plan(["a@example.com"])
     desk.send()
     store = desk.store()
-    (store.snapshots / "mine.parquet").write_text("not made here")
+    (store.shelf.workshop / "mine.parquet").write_text("not made here")
     for again in ("plan", "forget", "prune"):
         left = leave_behind(store)
         if again == "plan":
@@ -75,8 +75,8 @@ def test_whoever_plans_prunes_or_forgets_removes_what_was_left(desk: Desk) -> No
             worker.prune(store, store.journal.campaign("launch"))
         assert [path.name for path in left if path.exists()] == [], again
         assert store.snapshot_of(store.journal.campaign("other")).exists()
-    assert not store.snapshot_of(store.journal.campaign("launch")).exists()
-    assert (store.snapshots / "mine.parquet").exists()
+    assert not store.shelf.exists(store.journal.campaign("launch").snapshot)
+    assert (store.shelf.workshop / "mine.parquet").exists()
 
 
 def test_a_prune_that_was_killed_is_finished_by_the_next(desk: Desk) -> None:
@@ -87,7 +87,7 @@ def test_a_prune_that_was_killed_is_finished_by_the_next(desk: Desk) -> None:
     store.journal.prune(campaign)
     assert store.snapshot_of(campaign).exists()
     worker.forget(store, "nobody@example.com")
-    assert list(store.snapshots.iterdir()) == []
+    assert list(store.shelf.workshop.iterdir()) == []
 
 
 def test_nothing_is_taken_from_a_plan_that_lives(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def test_prune_leaves_no_trace_of_anybody(desk: Desk) -> None:
     campaign = store.journal.campaign("launch")
     assert worker.retry(store, campaign, why="Emil's mother Frieda asked for it").again == 1
     desk.send()
-    journal = store.journal.path
+    journal = store.folder / "journal.db"
     with closing(sqlite3.connect(journal)) as db:
         db.execute(
             "UPDATE outcome SET exceptions = replace(exceptions, 'Message rejected', 'gustav@example.com is bad')"
@@ -165,7 +165,7 @@ def test_prune_leaves_no_trace_of_anybody(desk: Desk) -> None:
         reader.execute("SELECT * FROM campaign").fetchall()
         worker.prune(store, store.journal.campaign("launch"))
         assert traces(store, *words) == []
-    assert list(store.snapshots.iterdir()) == []
+    assert list(store.shelf.workshop.iterdir()) == []
     tally = store.journal.tally(campaign)
     assert (tally.accepted, tally.dead, tally.adds_up) == (1, 1, True)
 

@@ -12,6 +12,7 @@ from bulksend.errors import AccountError
 from bulksend.model import AllAccepted
 from bulksend.ses import AwsAccess, Detour, Route, SignedTransport, find_route
 from bulksend.ses.client import open_client
+from tests.clocks import NO_DEADLINE_S
 from tests.http_server import PATH, REGION, Guest, Server, answer_bytes, certificates, results, serving
 
 PREFIX = b'{"BulkEmailEntries":['
@@ -95,7 +96,7 @@ def test_the_sdks_own_request_is_the_same(prefix: str) -> None:
             route = await find_route(access, PREFIX)
             assert isinstance(route, Route)
             async with SignedTransport(access, route, PREFIX, b"]}") as transport:
-                assert await transport.send(b"{}") == AllAccepted(["m1"])
+                assert await transport.send(b"{}", NO_DEADLINE_S) == AllAccepted(["m1"])
             async with open_client(access, retrying=False) as client:
                 await client.send_bulk_email(DefaultContent={}, BulkEmailEntries=[{}])
         return server
@@ -176,7 +177,7 @@ def test_a_private_authority(by: str, tmp_path: Path, monkeypatch: pytest.Monkey
             route = await find_route(access, PREFIX)
             assert isinstance(route, Route)
             async with SignedTransport(access, route, PREFIX, b"]}") as transport:
-                assert await transport.send(b"{}") == AllAccepted(["m1"])
+                assert await transport.send(b"{}", NO_DEADLINE_S) == AllAccepted(["m1"])
             assert server.visits[0].header("host") == f"[::1]:{server.port}"
 
     asyncio.run(main())

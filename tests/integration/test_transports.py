@@ -16,6 +16,7 @@ import uvloop
 
 from bulksend.model import AllAccepted, Answer, Answered, Doubtful, EntryResult, NotSent, Refused
 from bulksend.ses import AwsAccess, CompatibleTransport, Route, SignedTransport, find_route
+from tests.clocks import NO_DEADLINE_S
 from tests.http_server import REGION, Guest, Server, answer_bytes, breathe, certificates, results, serving
 
 KINDS = ("signed", "compatible")
@@ -195,7 +196,7 @@ def test_every_answer_is_read_alike(kind: str) -> None:
         got = {}
         async with serving(behave) as server, opened(kind, access_to(server.url)) as transport:
             for number, name in enumerate(names):
-                got[name] = silent(await transport.send(b"%d" % number))
+                got[name] = silent(await transport.send(b"%d" % number, NO_DEADLINE_S))
         return got, server
 
     got, server = run(main())
@@ -213,7 +214,7 @@ def test_a_refusal_that_only_the_signed_one_can_read(body: bytes) -> None:
 
     async def main(kind: str) -> Answer:
         async with serving(behave) as server, opened(kind, access_to(server.url)) as transport:
-            return await transport.send(ENTRIES)
+            return await transport.send(ENTRIES, NO_DEADLINE_S)
 
     signed = run(main("signed"))
     assert isinstance(signed, Refused)
@@ -232,8 +233,8 @@ def test_the_body_is_the_frame_around_the_entries(kind: str) -> None:
 
     async def main() -> Server:
         async with serving(behave) as server, opened(kind, access_to(server.url)) as transport:
-            assert await transport.send(memoryview(ENTRIES)) == ACCEPTED
-            assert await transport.send(memoryview(large)) == ACCEPTED
+            assert await transport.send(memoryview(ENTRIES), NO_DEADLINE_S) == ACCEPTED
+            assert await transport.send(memoryview(large), NO_DEADLINE_S) == ACCEPTED
         return server
 
     server = run(main())
@@ -298,7 +299,7 @@ def test_no_whole_answer_is_a_doubt(kind: str, loop: Callable[[], asyncio.Abstra
                 serving(fault) as server,
                 opened(kind, access_to(server.url, answer_timeout_s=SHORT_S)) as transport,
             ):
-                got[fault.__name__] = silent(await transport.send(ENTRIES))
+                got[fault.__name__] = silent(await transport.send(ENTRIES, NO_DEADLINE_S))
                 assert server.connections == 1, "never sent again"
         return got
 
@@ -350,7 +351,7 @@ def test_no_connection_is_known_not_to_have_sent(kind: str, place: Callable[[], 
 
     async def main() -> Answer:
         async with opened(kind, access_to(url, connect_timeout_s=SHORT_S)) as transport:
-            return await transport.send(ENTRIES)
+            return await transport.send(ENTRIES, NO_DEADLINE_S)
 
     answer = run(main())
     assert isinstance(answer, NotSent), answer
@@ -381,7 +382,7 @@ def test_without_trust_nothing_is_sent(kind: str, fault: str, tmp_path: Path, mo
         async with serving(behave, tls=tls) as server:
             url = server.url.replace("http:", "https:")
             async with opened(kind, access_to(url)) as transport:
-                answer = await transport.send(ENTRIES)
+                answer = await transport.send(ENTRIES, NO_DEADLINE_S)
             assert server.visits == []
             return answer
 
@@ -401,8 +402,8 @@ def test_a_trusted_server_is_sent_to(kind: str, tmp_path: Path, monkeypatch: pyt
 
     async def main() -> Server:
         async with serving(behave, tls=made.server) as server, opened(kind, access_to(server.url)) as transport:
-            assert await transport.send(ENTRIES) == ACCEPTED
-            assert await transport.send(ENTRIES) == ACCEPTED
+            assert await transport.send(ENTRIES, NO_DEADLINE_S) == ACCEPTED
+            assert await transport.send(ENTRIES, NO_DEADLINE_S) == ACCEPTED
         return server
 
     assert run(main()).connections == 1
@@ -420,7 +421,7 @@ def test_cancelled_while_the_answer_is_awaited(kind: str, loop: Callable[[], asy
             await guest.gone()
 
         async with serving(behave) as server, opened(kind, access_to(server.url)) as transport:
-            task = asyncio.create_task(transport.send(ENTRIES))
+            task = asyncio.create_task(transport.send(ENTRIES, NO_DEADLINE_S))
             await read.wait()
             task.cancel()
             return await task
@@ -435,7 +436,7 @@ def test_cancelled_while_it_connects(kind: str) -> None:
 
     async def main() -> Answer:
         async with opened(kind, access_to(url)) as transport:
-            task = asyncio.create_task(transport.send(ENTRIES))
+            task = asyncio.create_task(transport.send(ENTRIES, NO_DEADLINE_S))
             await asyncio.sleep(SHORT_S)
             task.cancel()
             return await task
@@ -462,7 +463,7 @@ def test_a_server_that_trickles_holds_nobody_for_ever(kind: str, monkeypatch: py
         async with serving(behave) as server:
             access = access_to(server.url, connect_timeout_s=SHORT_S, answer_timeout_s=SHORT_S)
             async with opened(kind, access) as transport, asyncio.timeout(5):
-                return await transport.send(ENTRIES)
+                return await transport.send(ENTRIES, NO_DEADLINE_S)
 
     assert isinstance(run(main()), Doubtful)
 
@@ -477,6 +478,6 @@ def test_many_at_once_get_each_their_own_answer(kind: str) -> None:
 
     async def main() -> list[Answer]:
         async with serving(behave) as server, opened(kind, access_to(server.url)) as transport:
-            return await asyncio.gather(*(transport.send(b"%d" % n) for n in range(60)))
+            return await asyncio.gather(*(transport.send(b"%d" % n, NO_DEADLINE_S) for n in range(60)))
 
     assert run(main()) == [AllAccepted([f"m{n}"]) for n in range(60)]

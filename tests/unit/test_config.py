@@ -6,7 +6,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from email.header import decode_header, make_header
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from bulksend.config import (
 )
 from bulksend.config.attachments import MAX_ATTACHMENTS_BYTES
 from bulksend.errors import ConfigError
+from bulksend.schedule import Schedule, Window
 
 CONFIG_TOML = Path(__file__).parents[2] / "config.toml"
 
@@ -72,6 +73,10 @@ dedupe = false
 [policy]
 in_doubt = "resend"
 max_attempts = 7
+[schedule]
+priority = 2
+not_before = 2026-12-01T09:00:00+01:00
+window = "09:00-18:00 Europe/Paris"
 """
 
 
@@ -201,7 +206,10 @@ def test_every_fault_of_every_source_is_reported_at_once() -> None:
         ("engine = { max_in_flight = 1001 }", "engine.max_in_flight must be at most 1000, not 1001"),
         ("metrics = { port = 65536 }", "metrics.port must be at most 65535, not 65536"),
         ("transport = { answer_timeout_s = 1979-05-27 }", "must be a number, not 1979-05-27 (a date)"),
-        ("zzz = 1", "zzz is not a known key; known here: store, aws, transport, pacing, engine, metrics, log"),
+        (
+            "zzz = 1",
+            "zzz is not a known key; known here: store, snapshots, aws, transport, pacing, engine, metrics, worker,",
+        ),
     ],
 )
 def test_a_fault_in_a_setting(text: str, said: str) -> None:
@@ -211,16 +219,32 @@ def test_a_fault_in_a_setting(text: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "said"),
     [
-        "postgresql://me:hunter2@db/x",
-        "sqlite:",
-        "journal.db",
+        ("sqlite:", "'sqlite:PATH' or 'postgresql://HOST/DATABASE'"),
+        ("journal.db", "'sqlite:PATH' or 'postgresql://HOST/DATABASE'"),
+        ("mysql://me:hunter2@db/x", "'sqlite:PATH' or 'postgresql://HOST/DATABASE'"),
+        (
+            "postgresql://me:hunter2@db",
+            "a URL such as 'postgresql://USER@HOST:5432/DATABASE'; what is special in it is",
+        ),
+        ("postgresql://me:hunter2@db:port/x", "a URL such as 'postgresql://USER@HOST:5432/DATABASE'; what is special"),
+        ("postgresql://me:hunter 2@db/x", "a URL such as 'postgresql://USER@HOST:5432/DATABASE'; what is special in"),
     ],
 )
-def test_a_store_that_is_refused_is_not_shown(url: str) -> None:
+def test_a_store_that_is_refused_is_not_shown(url: str, said: str) -> None:
     message = settings_fault(store=url)
-    assert message == "The configuration is not valid: command line: store must be 'sqlite:PATH'"
+    assert f"The configuration is not valid: command line: store must be {said}" in message
+    assert "hunter" not in message
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:hunter2@db/x", "postgres://me@db:5432/x?password=hunter2&sslmode=require"]
+)
+def test_a_store_in_a_database_is_kept_and_shown_without_its_password(url: str) -> None:
+    settings = load_settings(None, {}, {"store": url})
+    assert settings.store == url
+    assert "hunter" not in settings.model_dump_json()
 
 
 @pytest.mark.parametrize(
@@ -326,6 +350,7 @@ def test_the_smallest_campaign(tmp_path: Path) -> None:
     assert (file.recipients.address, file.recipients.data, file.recipients.dedupe) == ("email", None, True)
     assert (file.policy.in_doubt, file.policy.max_attempts) == ("hold", 5)
     assert file.sender.from_address == "Example News <news@example.com>"
+    assert file.schedule.as_schedule() == Schedule()
 
 
 def test_a_campaign_with_everything(tmp_path: Path) -> None:
@@ -338,6 +363,8 @@ def test_a_campaign_with_everything(tmp_path: Path) -> None:
     assert file.recipients.data == ("first_name", "plan")
     assert file.recipients.tags == {"segment": "s-{segment}-{plan}"}
     assert file.policy.in_doubt == "resend"
+    window = Window.parse("09:00-18:00 Europe/Paris")
+    assert file.schedule.as_schedule() == Schedule(2.0, 1_796_112_000.0, window)
     assert file.sender.endpoint_id == "abc12345.xyz"
     assert (file.recipients.delimiter, file.recipients.encoding) == (";", "iso8859-1")
     assert (file.recipients.display_name, file.recipients.cc, file.recipients.bcc) == ("full_name", "copy", "archive")
@@ -353,6 +380,21 @@ def test_a_list_may_be_in_s3_and_may_be_a_folder(tmp_path: Path, written: str, k
     wanted: object = kept if "://" in kept else tmp_path / kept
     assert campaign(CAMPAIGN.replace("list.csv", written)).recipients.path == wanted
     assert campaign(CAMPAIGN, recipients__path=written).recipients.path == wanted
+
+
+@pytest.mark.parametrize(
+    ("written", "instant_s"),
+    [
+        ("2026-12-01T09:00:00+01:00", 1_796_112_000.0),
+        ("2026-12-01T08:00:00Z", 1_796_112_000.0),
+        ("2026-12-01 08:00:00.5Z", 1_796_112_000.5),
+    ],
+)
+def test_a_start_may_be_a_date_time_or_text(written: str, instant_s: float) -> None:
+    in_file = campaign(f"{CAMPAIGN}[schedule]\nnot_before = {written}\n").schedule
+    as_text = campaign(CAMPAIGN, schedule__not_before=written).schedule
+    assert in_file == as_text
+    assert in_file.as_schedule() == Schedule(not_before=instant_s)
 
 
 def test_flags_override_a_campaign_file(tmp_path: Path) -> None:
@@ -510,6 +552,23 @@ def test_a_sender_that_is_refused(written: str) -> None:
             "must be 'base64', 'quoted_printable' or",
         ),
         ("policy.max_attempts", 101, "policy.max_attempts must be at most 100, not 101"),
+        ("schedule.priority", 0, "schedule.priority must be greater than 0, not 0"),
+        ("schedule.priority", 1001, "schedule.priority must be at most 1000, not 1001"),
+        ("schedule.priority", True, "schedule.priority must be a number, not true"),
+        ("schedule.not_before", "tomorrow", "schedule.not_before must be a date and time, such as 2026-12-01T09:00"),
+        ("schedule.not_before", 1_796_112_000, "must be a date and time, such as 2026-12-01T09:00:00+01:00, not '179"),
+        ("schedule.not_before", date(2026, 12, 1), "must be a date and time, such as 2026-12-01T09:00:00+01:00, not"),
+        ("schedule.not_before", "2026-12-01T09:00", "schedule.not_before does not say on which clock: add the offset"),
+        (
+            "schedule.not_before",
+            datetime.fromisoformat("2026-12-01"),
+            "from UTC, as in 2026-12-01T00:00:00+01:00, or 2026-12-01T00",
+        ),
+        ("schedule.not_before", "9999-01-01T00:00Z", "schedule.not_before must be before the year 9999, not 9999"),
+        ("schedule.window", "09:00-18:00", "schedule.window lacks the zone after its hours, as in '09:00-18:00 Eur"),
+        ("schedule.window", "09:00-18:00 Pari", "schedule.window has an unknown time zone, 'Pari': did you mean Eur"),
+        ("schedule.window", 9, "schedule.window must be text, not 9"),
+        ("schedule.windows", "x", "schedule.windows is not a known key; did you mean schedule.window?"),
     ],
 )
 def test_a_fault_in_a_campaign(key: str, value: object, said: str) -> None:
@@ -543,7 +602,7 @@ def test_an_inline_template_is_at_most_a_megabyte() -> None:
 # What is bound when a campaign is planned
 
 
-def test_frozen_keys_are_all_but_name_path_and_policy() -> None:
+def test_frozen_keys_are_all_but_name_path_policy_and_schedule() -> None:
     frozen = frozen_keys(full_campaign())
     assert frozen == {
         "sender.from": '"Example News <news@example.com>"',
@@ -580,6 +639,7 @@ def test_frozen_keys_are_all_but_name_path_and_policy() -> None:
 
 def test_frozen_keys_do_not_change_with_what_may_change() -> None:
     moved = CAMPAIGN.replace("2026-11-launch", "other").replace("list.csv", "b.csv") + "[policy]\nmax_attempts = 9\n"
+    moved += '[schedule]\npriority = 9\nnot_before = 2026-12-01T09:00:00Z\nwindow = "09:00-18:00 UTC"\n'
     assert frozen_keys(campaign(moved)) == frozen_keys(campaign(CAMPAIGN))
 
 

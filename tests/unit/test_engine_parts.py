@@ -22,7 +22,8 @@ def chunk(recipients: Sequence[int], number: int = 0) -> Chunk:
 
 
 def backlog(recipients: Sequence[int]) -> Backlog:
-    made = Backlog("c", [0])
+    made = Backlog("c")
+    made.offer([0])
     made.add(chunk(recipients), Ledger.blank(len(recipients)), 0.0)
     return made
 
@@ -69,17 +70,18 @@ def test_halves_then_due_retries_then_the_untried() -> None:
     assert list(late.indices) == [1]
 
 
-def test_what_only_waits_for_long_is_given_back_and_taken_up_again() -> None:
+def test_what_only_waits_for_long_is_given_back_and_offered_again() -> None:
     waiting = backlog([1])
     batch = waiting.take(1, 0.0)
     assert batch is not None
     waiting[0].in_flight -= 1
     waiting[0].retry(0, PARK_AFTER_S + 1.0, 0.0)
-    waiting.park(0.0)
-    assert waiting.wants(0.0, 100) is None
-    assert waiting.next_at() == PARK_AFTER_S + 1.0
-    assert not waiting.empty
-    assert waiting.wants(PARK_AFTER_S + 1.0, 100) == 0
+    assert waiting.park(0.0) == [(0, PARK_AFTER_S + 1.0)]
+    assert waiting.next_unopened is None
+    assert waiting.empty
+    waiting.offer([0])
+    assert waiting.wants_more(100)
+    assert waiting.next_unopened == 0
 
 
 def test_a_probe_is_one_entry() -> None:
@@ -168,7 +170,8 @@ def test_a_chunk_resumes_from_its_ledger() -> None:
     ledger = Ledger.blank(6)
     ledger.states[0] = EntryState.ACCEPTED
     ledger.states[3] = EntryState.IN_DOUBT
-    waiting = Backlog("c", [0])
+    waiting = Backlog("c")
+    waiting.offer([0])
     waiting.add(chunk([1] * 6), ledger, 0.0)
     batches = []
     while (batch := waiting.take(50, 0.0)) is not None:

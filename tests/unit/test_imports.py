@@ -27,6 +27,7 @@ LAYERS = (
     frozenset({"config", "outcome", "pacing"}),
     frozenset({"facts", "errors"}),
     frozenset({"model"}),
+    frozenset({"clock", "schedule"}),
 )
 """From the top down. A room uses those of lower layers; rooms of one layer don't know each other, but for the top."""
 
@@ -42,8 +43,10 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "cyclopts": frozenset({"cli"}),
     "email_validator": frozenset({"config", "recipients"}),
     "httptools": frozenset({"ses"}),
-    "orjson": frozenset({"cli", "config", "journal", "recipients", "report", "ses", "simulator", "worker"}),
+    "orjson": frozenset({"admin", "cli", "config", "journal", "recipients", "report", "ses", "simulator", "worker"}),
+    "procrastinate": frozenset({"fleet"}),
     "prometheus_client": frozenset({"metrics"}),
+    "psycopg": frozenset({"fleet", "journal"}),
     "pyarrow": frozenset({"recipients"}),
     "pydantic": frozenset({"config"}),
     "pydantic_core": frozenset({"config"}),

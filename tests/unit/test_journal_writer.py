@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bulksend.errors import JournalError
-from bulksend.journal.writer import MAX_ROWS, GroupWriter, Insertion
+from bulksend.journal.sqlite_writer import MAX_ROWS, Insertion, SqliteWriter
 
 NOTES = Insertion("INSERT INTO note (id, text)", columns=2)
 
@@ -29,7 +29,7 @@ def count(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT count(*) FROM note").fetchone()[0])
 
 
-def in_one_transaction(writer: GroupWriter, ask: Callable[[], list[asyncio.Future[Any]]]) -> list[Any]:
+def in_one_transaction(writer: SqliteWriter, ask: Callable[[], list[asyncio.Future[Any]]]) -> list[Any]:
     """The results of all that `ask` asks for, while the writer is held up by something before it."""
 
     async def main() -> list[Any]:
@@ -44,7 +44,7 @@ def in_one_transaction(writer: GroupWriter, ask: Callable[[], list[asyncio.Futur
 
 def test_rows_go_in_together_and_before_whatever_comes_after_them(tmp_path: Path) -> None:
     connect = journal(tmp_path)
-    writer = GroupWriter(connect)
+    writer = SqliteWriter(connect)
     rows = 2 * MAX_ROWS + 3
 
     def ask() -> list[asyncio.Future[Any]]:
@@ -62,7 +62,7 @@ def test_rows_go_in_together_and_before_whatever_comes_after_them(tmp_path: Path
 
 def test_a_row_that_cannot_be_made_fails_alone(tmp_path: Path) -> None:
     connect = journal(tmp_path)
-    writer = GroupWriter(connect)
+    writer = SqliteWriter(connect)
 
     def refuse(_: sqlite3.Connection) -> Any:
         raise ValueError("no")
@@ -83,7 +83,7 @@ def test_a_row_that_cannot_be_made_fails_alone(tmp_path: Path) -> None:
 
 def test_when_the_database_refuses_a_row_nothing_of_the_group_is_written(tmp_path: Path) -> None:
     connect = journal(tmp_path)
-    writer = GroupWriter(connect)
+    writer = SqliteWriter(connect)
 
     def ask() -> list[asyncio.Future[Any]]:
         return [writer.insert(NOTES, lambda _, n=n: ((n, "a"), n)) for n in (1, 2, 1)]  # type: ignore[misc]
@@ -95,7 +95,7 @@ def test_when_the_database_refuses_a_row_nothing_of_the_group_is_written(tmp_pat
 
 
 def test_a_row_that_cannot_be_bound_fails_the_group_and_the_next_goes_on(tmp_path: Path) -> None:
-    writer = GroupWriter(journal(tmp_path))
+    writer = SqliteWriter(journal(tmp_path))
 
     def ask() -> list[asyncio.Future[Any]]:
         return [writer.insert(NOTES, lambda _, n=n: ((n, "a"), n)) for n in (1, 2**70)]  # type: ignore[misc]
@@ -109,7 +109,7 @@ def test_a_row_that_cannot_be_bound_fails_the_group_and_the_next_goes_on(tmp_pat
 @pytest.mark.parametrize("rows", [1, MAX_ROWS - 1, MAX_ROWS, MAX_ROWS + 1])
 def test_every_row_arrives(tmp_path: Path, rows: int) -> None:
     connect = journal(tmp_path)
-    writer = GroupWriter(connect)
+    writer = SqliteWriter(connect)
 
     def ask() -> list[asyncio.Future[Any]]:
         return [writer.insert(NOTES, lambda _, n=n: ((n, f"{n}"), n)) for n in range(rows)]  # type: ignore[misc]

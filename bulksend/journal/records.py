@@ -1,0 +1,271 @@
+"""What any process may ask of a journal, and decide in it, whichever store it is in."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import ClassVar
+
+from bulksend.errors import CampaignUnknownError
+from bulksend.journal.database import Database, Living
+from bulksend.journal.deciding import PENDING_AGAIN, reopen, settle_once, stands
+from bulksend.journal.forgetting import (
+    blank_all_texts,
+    blank_texts,
+    forgotten_places,
+    mark_forgotten,
+    mark_pruned,
+    pruned_at,
+    replace_snapshot,
+    snapshots_in_use,
+)
+from bulksend.journal.reading import Sender, ledger_of, recipients_by_minute, reports_of, tally_of
+from bulksend.journal.rows import (
+    CAMPAIGN_COLUMNS,
+    campaign_from_row,
+    campaign_to_row,
+    policy_to_text,
+    schedule_to_text,
+)
+from bulksend.ledger import Ledger
+from bulksend.model import (
+    Campaign,
+    CampaignState,
+    ChunkInfo,
+    EntryOutcome,
+    EntryReport,
+    EntryState,
+    Policy,
+    Settlement,
+    SettlementVerdict,
+    Tally,
+    Verdict,
+)
+from bulksend.schedule import Schedule
+
+__all__ = ["Records"]
+
+REMOVED = EntryOutcome(Verdict.DEAD, "FORGOTTEN", "removed at the person's request")
+
+
+class Records(ABC):
+    """The plain calls of a journal, good for any process. `now` is the store's clock, in epoch seconds.
+
+    Raises:
+        JournalError: any of them, when the store cannot be read or written.
+    """
+
+    minute_of: ClassVar[str]
+    """The store's words for the number of the minute of the time a.at."""
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self.now = now
+        self.on_commit: Callable[[float, int], None] | None = None
+        """Told of each commit of the sending process: its duration in seconds, its operations."""
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Where it is, for people; without any secret."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Database]:
+        """One consistent view for the length of the block."""
+
+    @abstractmethod
+    def deciding(self) -> AbstractContextManager[Database]:
+        """A transaction of its own, durable at the end of the block."""
+
+    @abstractmethod
+    def sender(self) -> Sender | None:
+        """Who sends from the store now, as far as that is known; None if nobody does."""
+
+    @abstractmethod
+    def plans(self, *, alone: bool) -> AbstractContextManager[bool]:
+        """The lock that whoever plans shares, and whoever removes lists has alone; whether it could be had so.
+
+        It dies with its process. Without `alone`, it is waited for.
+        """
+
+    @abstractmethod
+    def alone(self) -> AbstractContextManager[None]:
+        """While nobody sends anything from the store. Raises CampaignBusyError: somebody does."""
+
+    @abstractmethod
+    def clear_free_space(self) -> None:
+        """Leave no trace of what was removed, as far as the store can. Only while nobody sends."""
+
+    @abstractmethod
+    def _living(self) -> Living:
+        """Which unanswered attempts are in flight now."""
+
+    @abstractmethod
+    def _touch(self, db: Database, campaign_id: str, chunks: Iterable[int]) -> None:
+        """Tell whoever sends these chunks that something is decided in them; first thing in a transaction."""
+
+    @abstractmethod
+    def _add_refused(
+        self, db: Database, campaign_id: str, number: int, places: Sequence[int], why: EntryOutcome
+    ) -> None:
+        """Add an attempt that was never sent, whose entries are refused."""
+
+    # Campaigns --------------------------------------------------------------------------------------------------------
+
+    def campaigns(self) -> list[Campaign]:
+        """All campaigns, oldest first."""
+        with self.reading() as db:
+            rows = db.execute(f"SELECT {CAMPAIGN_COLUMNS} FROM campaign ORDER BY created_at, id").fetchall()  # noqa: S608
+        return [campaign_from_row(row) for row in rows]
+
+    def campaign(self, name: str) -> Campaign:
+        """The campaign of that name.
+
+        Raises:
+            CampaignUnknownError: there is none.
+        """
+        found = self.find(name)
+        if found is None:
+            raise CampaignUnknownError(f"{name!r} is not in {self.place}")
+        return found
+
+    def find(self, name: str) -> Campaign | None:
+        """The campaign of that name, or None."""
+        with self.reading() as db:
+            row = db.execute(f"SELECT {CAMPAIGN_COLUMNS} FROM campaign WHERE name = ?", (name,)).fetchone()  # noqa: S608
+        return None if row is None else campaign_from_row(row)
+
+    def add(self, campaign: Campaign, chunks: Sequence[ChunkInfo]) -> None:
+        """Make a campaign known, with its chunks, at once and durably."""
+        marks = ", ".join("?" * len(CAMPAIGN_COLUMNS.split(", ")))
+        with self.deciding() as db:
+            db.execute(f"INSERT INTO campaign ({CAMPAIGN_COLUMNS}) VALUES ({marks})", campaign_to_row(campaign))  # noqa: S608
+            db.executemany(
+                "INSERT INTO chunk (campaign_id, number, entries, recipients) VALUES (?, ?, ?, ?)",
+                [(campaign.id, c.number, c.entries, c.recipients) for c in chunks],
+            )
+
+    def set_terms(self, campaign: Campaign, policy: Policy, schedule: Schedule) -> None:
+        """What the campaign's file says of doubt, of retries and of its times from now on."""
+        with self.deciding() as db:
+            db.execute(
+                "UPDATE campaign SET policy = ?, schedule = ? WHERE id = ?",
+                (policy_to_text(policy), schedule_to_text(schedule), campaign.id),
+            )
+            if policy.resend_in_doubt and not campaign.policy.resend_in_doubt:
+                db.execute("UPDATE chunk SET done = FALSE WHERE campaign_id = ?", (campaign.id,))
+                db.execute("UPDATE campaign SET state = 'planned' WHERE id = ? AND state = 'finished'", (campaign.id,))
+
+    def ask_for(self, campaign: Campaign, state: CampaignState) -> CampaignState:
+        """Queue, pause or cancel a campaign, whoever sends it; returns the state that it is in now.
+
+        What is finished or cancelled stays so, and what is being sent is not queued. A pause ends when somebody sends
+        or submits it again.
+        """
+        stays = "'finished', 'cancelled'" + (", 'sending'" if state is CampaignState.QUEUED else "")
+        with self.deciding() as db:
+            db.execute(
+                f"UPDATE campaign SET state = ? WHERE id = ? AND state NOT IN ({stays})",  # noqa: S608  our own words
+                (state.value, campaign.id),
+            )
+        return self.campaign(campaign.name).state
+
+    # Entries ----------------------------------------------------------------------------------------------------------
+
+    def tally(self, campaign: Campaign) -> Tally:
+        """The campaign in numbers, by replaying every attempt: nothing here is a running count that could drift."""
+        living = self._living()
+        with self.reading() as db:
+            return tally_of(db, campaign, living)
+
+    def reports(self, campaign: Campaign) -> Iterator[EntryReport]:
+        """Every entry of the campaign with what is known of it, in the order of the list. Holds one chunk in memory."""
+        living = self._living()
+        with self.reading() as db:
+            yield from reports_of(db, campaign, living)
+
+    def decide_entries(
+        self, campaign: Campaign, decisions: Sequence[tuple[EntryReport, SettlementVerdict]], evidence: str
+    ) -> int:
+        """Decide entries; those that have been decided since stay as they are. Returns how many were decided."""
+        at = self.now()
+        ledgers: dict[int, Ledger] = {}
+        with self.deciding() as db:
+            self._touch(db, campaign.id, {report.chunk for report, _ in decisions})
+            living = self._living()
+            decided, again = 0, set()
+            for report, verdict in decisions:
+                assert report.attempt_id is not None, "what was never attempted is not decided"
+                if report.chunk not in ledgers:
+                    ledgers[report.chunk] = ledger_of(db, campaign.id, report.chunk, living)
+                settlement = Settlement(report.attempt_id, report.index, verdict, evidence, at)
+                if stands(ledgers[report.chunk], report) and settle_once(db, settlement):
+                    decided += 1
+                    if verdict in PENDING_AGAIN:
+                        again.add(report.chunk)
+            reopen(db, campaign.id, again)
+        return decided
+
+    def sent_by_minute(self, account: str, region: str, since: float) -> list[tuple[float, int]]:
+        """(start of a minute in epoch seconds, recipients that count against the quota); unanswered counts as sent."""
+        with self.reading() as db:
+            return recipients_by_minute(db, account, region, since, self.minute_of)
+
+    # What is removed --------------------------------------------------------------------------------------------------
+
+    def snapshots_in_use(self) -> set[str]:
+        """File names of the snapshots that campaigns have; not of those that were pruned."""
+        with self.reading() as db:
+            return snapshots_in_use(db)
+
+    def prune(self, campaign: Campaign) -> None:
+        """Its list is about to be removed: blank every text that may name recipients, SES's and people's.
+
+        Statuses, message ids and numbers stay. Only while nobody sends; `clear_free_space` is the last step.
+        """
+        with self.deciding() as db:
+            mark_pruned(db, campaign.id, self.now())
+            blank_all_texts(db, campaign.id)
+
+    def pruned_at(self, campaign: Campaign) -> float | None:
+        """When its list was removed, in epoch seconds; None while it is there."""
+        with self.reading() as db:
+            return pruned_at(db, campaign.id)
+
+    def forgotten(self, campaign: Campaign) -> set[tuple[int, int]]:
+        """(chunk, place in it) of the entries whose person was removed: they can never be sent again."""
+        with self.reading() as db:
+            return forgotten_places(db, campaign.id)
+
+    def forget_entries(
+        self, campaign: Campaign, places: Mapping[int, Sequence[int]], *, snapshot: str, size_bytes: int, sha256: str
+    ) -> int:
+        """Take up a rewritten snapshot; those of `places` (by chunk) that are pending are dead in the same transaction.
+
+        None of `places` becomes pending again, whoever asks for it. What was cancelled is not sent anyway, and stays
+        so. Returns how many became dead. Only while nobody sends.
+        """
+        dropped = 0
+        with self.deciding() as db:
+            self._touch(db, campaign.id, places)
+            replace_snapshot(db, campaign.id, snapshot, size_bytes, sha256)
+            mark_forgotten(db, campaign.id, places)
+            if campaign.state is CampaignState.CANCELLED:
+                return 0
+            living = self._living()
+            for number, chosen in places.items():
+                states = ledger_of(db, campaign.id, number, living).states
+                pending = [place for place in chosen if states[place] == EntryState.PENDING]
+                if pending:
+                    dropped += len(pending)
+                    self._add_refused(db, campaign.id, number, pending, REMOVED)
+        return dropped
+
+    def forget_address(self, address: str) -> None:
+        """Blank every text that has this address (lower case) in it.
+
+        Only while nobody sends; `clear_free_space` is the last step.
+        """
+        with self.deciding() as db:
+            blank_texts(db, address)

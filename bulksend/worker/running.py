@@ -1,0 +1,223 @@
+"""The parts that send: an account with its pacer, and one campaign with its snapshot and transport."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import structlog
+
+from bulksend.config import Settings
+from bulksend.engine import Engine, Handout, Pacer
+from bulksend.errors import CampaignChangedError
+from bulksend.facts import Audience
+from bulksend.model import Binding, Campaign, CampaignState, Chunk
+from bulksend.pacing import Lanes, PaceSettings, QuotaPacer
+from bulksend.recipients import SnapshotReader
+from bulksend.ses import (
+    Account,
+    AwsAccess,
+    CompatibleTransport,
+    Detour,
+    Route,
+    ServerClock,
+    SignedTransport,
+    find_binding,
+    find_route,
+)
+from bulksend.worker.access import aws_access
+from bulksend.worker.store import Store
+
+__all__ = ["AccountAtWork", "ChunkThread", "bound_access", "event_loop", "pace_of", "running", "settle_down", "working"]
+
+MAX_FLYING_BYTES = 64 * 1024 * 1024
+"""Requests in the air hold a copy of the frozen frame each: with large attachments there can only be a few."""
+GC_THRESHOLD = 20_000
+"""Objects made more than freed before a collection: an answer alone is a hundred, soon freed and in no cycles."""
+DAY_S = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class AccountAtWork:
+    """An account and region that this process sends from: one pacer for all its campaigns."""
+
+    access: AwsAccess
+    clock: ServerClock
+    lanes: Lanes
+    pacer: QuotaPacer
+
+    def take_up(self, settings: Settings) -> None:
+        """What the settings leave us of the quota from now on."""
+        self.pacer.take_up(pace_of(settings))
+
+
+def pace_of(settings: Settings) -> PaceSettings:
+    """What the settings leave us of an account's quota."""
+    return PaceSettings(
+        share=settings.pacing.share,
+        daily_reserve=settings.pacing.daily_reserve,
+        max_recipients_per_s=settings.pacing.max_recipients_per_s,
+        max_calls_per_s=settings.pacing.max_calls_per_s,
+    )
+
+
+@asynccontextmanager
+async def working(
+    binding: Binding, access: AwsAccess, settings: Settings, store: Store, audience: Audience
+) -> AsyncIterator[AccountAtWork]:
+    """Ready to send from an account.
+
+    Raises:
+        AccountError: GetAccount does not answer.
+        CampaignChangedError: the credentials are another account's.
+    """
+    if not binding.endpoint_url:
+        await refuse_other_account(binding, access)
+    clock = ServerClock()
+    journal = store.journal
+    sent = await asyncio.to_thread(journal.sent_by_minute, binding.account, binding.region, journal.now() - DAY_S)
+    async with (
+        Account(access, clock) as account,
+        QuotaPacer(
+            account.read, settings=pace_of(settings), sent=sent, observe=audience.observe, now=journal.now
+        ) as pacer,
+    ):
+        yield AccountAtWork(access, clock, Lanes(pacer), pacer)
+
+
+@asynccontextmanager
+async def running(  # noqa: PLR0917  the parts to wire
+    campaign: Campaign,
+    at_work: AccountAtWork,
+    pacer: Pacer,
+    settings: Settings,
+    store: Store,
+    audience: Audience,
+    *,
+    handout: Handout | None = None,
+    begin_from: Collection[CampaignState] = (),
+    redirect: Callable[[Chunk], Chunk] | None = None,
+) -> AsyncIterator[Engine]:
+    """An engine for a campaign, ready to run.
+
+    Raises:
+        SnapshotError: the snapshot is missing or damaged.
+    """
+    in_flight = max(1, min(settings.engine.max_in_flight, MAX_FLYING_BYTES // (len(campaign.prefix) + 1)))
+    with await asyncio.to_thread(store.read_snapshot, campaign) as reader:
+        async with await transport_for(campaign, settings, at_work, in_flight) as transport:
+            settle_down()
+            with ChunkThread(reader, redirect) as source:
+                yield Engine(
+                    campaign.id,
+                    source=source,
+                    journal=store.journal,
+                    transport=transport,
+                    pacer=pacer,
+                    observers=(audience,),
+                    policy=campaign.policy,
+                    schedule=campaign.schedule,
+                    handout=handout,
+                    begin_from=begin_from,
+                    max_in_flight=in_flight,
+                    now=store.journal.now,
+                )
+
+
+def settle_down() -> None:
+    """The SDK's models are many and live for ever: later collections need not walk them."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+
+
+async def transport_for(
+    campaign: Campaign, settings: Settings, at_work: AccountAtWork, in_flight: int
+) -> AbstractAsyncContextManager[SignedTransport | CompatibleTransport]:
+    """The signed one wherever it can serve."""
+    access, clock = at_work.access, at_work.clock
+    if settings.transport.kind == "compatible":
+        way: Route | Detour = Detour("transport.kind is compatible")
+    else:
+        way = await find_route(access, campaign.prefix)
+    match way:
+        case Route():
+            return SignedTransport(access, way, campaign.prefix, campaign.suffix, clock=clock)
+        case Detour(reason=reason):
+            structlog.get_logger().warning("requests go through the AWS SDK, which takes more CPU", because=reason)
+            return CompatibleTransport(access, campaign.prefix, campaign.suffix, max_connections=in_flight, clock=clock)
+
+
+class ChunkThread:
+    """Reads chunks in a thread of its own. Satisfies the engine's Source."""
+
+    def __init__(self, reader: SnapshotReader, redirect: Callable[[Chunk], Chunk] | None = None) -> None:
+        self._reader = reader
+        self._redirect = redirect
+        self._thread = ThreadPoolExecutor(1, "snapshot")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    async def chunk(self, number: int) -> Chunk:
+        """See Source."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, number)
+
+    def _read(self, number: int) -> Chunk:
+        chunk = self._reader.chunk(number)
+        return chunk if self._redirect is None else self._redirect(chunk)
+
+
+def bound_access(campaign: Campaign, settings: Settings) -> AwsAccess:
+    """The campaign's own region and endpoint, whatever the settings leave open.
+
+    Raises:
+        CampaignChangedError: the settings say otherwise.
+    """
+    access = aws_access(settings)
+    bound = campaign.binding
+    said = [
+        f"{key} (was {was or 'not set'}, is {now})"
+        for key, was, now in (
+            ("aws.region", bound.region, settings.aws.region),
+            ("aws.endpoint_url", bound.endpoint_url, access.endpoint_url),
+        )
+        if now is not None and now != was
+    ]
+    if said:
+        raise CampaignChangedError(f"{campaign.name!r} differs in {'; '.join(said)}")
+    return AwsAccess(
+        region=bound.region,
+        profile=access.profile,
+        endpoint_url=bound.endpoint_url or None,
+        connect_timeout_s=access.connect_timeout_s,
+        answer_timeout_s=access.answer_timeout_s,
+    )
+
+
+async def refuse_other_account(binding: Binding, access: AwsAccess) -> None:
+    """Raises CampaignChangedError unless the credentials are of the account that it is bound to."""
+    account = (await find_binding(access)).account
+    if account != binding.account:
+        raise CampaignChangedError(
+            f"the account of the credentials differs (was {binding.account}, is {account})",
+            hint="Use the credentials of the account that it was planned for, or plan it anew under another name.",
+        )
+
+
+def event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where there is one."""
+    if os.name == "nt":
+        return None
+    import uvloop  # noqa: PLC0415
+
+    return uvloop.new_event_loop

@@ -1,0 +1,293 @@
+"""The long-lived worker: takes up what is submitted, several campaigns at once, and lets go of it in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from bulksend.config import Settings
+from bulksend.engine import Engine, Observer
+from bulksend.errors import AccountError, BulksendError, CampaignBusyError, JournalError
+from bulksend.facts import Audience, Committed, Waiting
+from bulksend.journal import SqliteJournal, Submitted
+from bulksend.model import Binding, CampaignState, Halt, HaltScope
+from bulksend.pacing import Lane
+from bulksend.recipients import ShelfUnreachableError
+from bulksend.ses import AwsAccess
+from bulksend.worker.log import RunLog
+from bulksend.worker.running import AccountAtWork, bound_access, running, working
+from bulksend.worker.store import Store
+
+if TYPE_CHECKING:
+    from bulksend.worker.fleet import Fleet
+
+__all__ = ["Service"]
+
+LOOK_EVERY_S = 1.0
+TRY_AGAIN_S = 10.0
+"""After trouble that may pass: an account or a shelf that cannot be reached."""
+ABANDONED_WITHIN_S = 10.0
+TAKEN_UP = (CampaignState.QUEUED, CampaignState.SENDING)
+PASSING = (AccountError, ShelfUnreachableError, JournalError)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One campaign in this process."""
+
+    submitted: Submitted
+    task: asyncio.Task[None] | None = None
+    engine: Engine | None = None
+    lane: Lane | None = None
+    binding: Binding | None = None
+
+
+class Service:
+    """Sends whatever is submitted to a store, until it is told to stop.
+
+    With `only`, it sends that campaign alone, and ends with it. What watches is told of all campaigns alike.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        observers: Sequence[Observer] = (),
+        only: str | None = None,
+    ) -> None:
+        self._store = store
+        self._journal = store.journal
+        self._settings = settings
+        self._only = only
+        self._observers = tuple(observers)
+        self._audience = Audience([*observers, RunLog()])
+        self._runs: dict[str, _Run] = {}
+        self._not_before_s: dict[str, float] = {}
+        self._accounts: dict[Binding, AccountAtWork] = {}
+        self._opening: dict[Binding, asyncio.Lock] = {}
+        self._stack = AsyncExitStack()
+        self._fleet: Fleet | None = None
+        self._stop = asyncio.Event()
+        self._log = structlog.get_logger()
+        self.turned_at_s = time.monotonic()
+        """When the service last looked around: its event loop lives."""
+        self.failure: BulksendError | None = None
+        self.abandoned = False
+        """Whether it ended before every answer was there."""
+        self.ready = asyncio.Event()
+
+    # Its life ---------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until `stop` is called, or the only campaign has ended.
+
+        Raises:
+            BulksendError: in the only campaign's run; or another process has taken the store over.
+        """
+        async with self._at_work():
+            self.ready.set()
+            try:
+                while not self._stop.is_set():
+                    await self._look()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_EVERY_S):
+                            await self._stop.wait()
+            finally:
+                await self._drain()
+        if self.failure is not None:
+            raise self.failure
+
+    def stop(self) -> None:
+        """Take nothing up any more; wait for the answers in flight; let go of everything; then `run` returns."""
+        self._stop.set()
+
+    def abandon(self) -> None:
+        """Do not wait for the answers: what is in flight is in doubt."""
+        self.stop()
+        for run in self._runs.values():
+            if run.engine is not None:
+                self.abandoned = True
+                run.engine.abandon()
+
+    def take_up(self, settings: Settings) -> None:
+        """New settings: those of the pace at once, the others with each campaign that is begun from now on."""
+        self._settings = settings
+        for at_work in self._accounts.values():
+            at_work.take_up(settings)
+
+    @property
+    def campaigns(self) -> list[str]:
+        """Names of what is being sent in this process."""
+        return [run.submitted.name for run in self._runs.values()]
+
+    @asynccontextmanager
+    async def _at_work(self) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def committed(duration_s: float, operations: int) -> None:
+            self._audience.observe(Committed(duration_s, operations))
+
+        def trouble(reason: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._audience.observe, Waiting(reason))
+
+        self._journal.on_commit = committed
+        async with self._stack:
+            if isinstance(self._journal, SqliteJournal):
+                self._stack.enter_context(self._journal.sending())
+            else:
+                from bulksend.worker.fleet import fleet_of  # noqa: PLC0415  its libraries may not be installed
+
+                self._journal.on_trouble = trouble
+                self._fleet = await self._stack.enter_async_context(fleet_of(self._journal, self._due))
+            yield
+
+    async def _drain(self) -> None:
+        for run in self._runs.values():
+            if run.engine is not None:
+                run.engine.drain(self._left_as)
+            elif run.task is not None:
+                run.task.cancel()
+        tasks = [run.task for run in self._runs.values() if run.task is not None]
+        if not tasks:
+            return
+        _, left = await asyncio.wait(tasks, timeout=self._settings.worker.grace_s)
+        if left:
+            self._log.warning("answers are still awaited after the grace time", campaigns=self.campaigns)
+            self.abandon()
+            _, left = await asyncio.wait(left, timeout=ABANDONED_WITHIN_S)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    @property
+    def _left_as(self) -> CampaignState:
+        """What a campaign is after this worker: on PostgreSQL others may be sending it."""
+        return CampaignState.QUEUED if self._fleet is None else CampaignState.SENDING
+
+    # Campaigns --------------------------------------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        """Begin what was submitted, and take up what was changed."""
+        self.turned_at_s = time.monotonic()
+        submitted = [one for one in await self._journal.submitted() if self._only in (None, one.id)]
+        for one in submitted:
+            run = self._runs.get(one.id)
+            if run is None:
+                if self._not_before_s.get(one.id, 0.0) <= time.monotonic():
+                    self._begin(one)
+            elif run.submitted.schedule != one.schedule:
+                run.submitted = one
+                self._reschedule(run)
+        if self._only is not None and not submitted and not self._runs:
+            self.stop()
+
+    def _begin(self, submitted: Submitted) -> None:
+        run = self._runs[submitted.id] = _Run(submitted)
+        run.task = asyncio.create_task(self._guarded(run), name=f"campaign {submitted.id}")
+
+    def _reschedule(self, run: _Run) -> None:
+        if run.engine is not None:
+            run.engine.schedule = run.submitted.schedule
+        if run.lane is not None:
+            run.lane.weight = run.submitted.schedule.priority
+
+    def _due(self) -> list[str]:
+        """Ids of the campaigns whose chunks may be handed out now."""
+        now = self._journal.now()
+        return [
+            run.submitted.id
+            for run in self._runs.values()
+            if run.engine is not None and run.submitted.schedule.opens_at(now) is None
+        ]
+
+    async def _guarded(self, run: _Run) -> None:
+        """One campaign's run; what goes wrong in it is its own."""
+        submitted = run.submitted
+        log = self._log.bind(campaign=submitted.name)
+        try:
+            await self._run(run)
+        except CampaignBusyError as error:
+            self._fail(error)
+        except PASSING as error:
+            if self._only is not None:
+                self._fail(error)
+            log.warning("cannot be sent now; trying again", error=error.message, in_s=TRY_AGAIN_S)
+            self._not_before_s[submitted.id] = time.monotonic() + TRY_AGAIN_S
+        except BulksendError as error:
+            log.error("cannot be sent", error=error.message)  # noqa: TRY400  it is no surprise
+            if self._only is not None:
+                self._fail(error)
+            await self._halt(submitted, Halt(error.message, error.hint))
+        except Exception as error:  # noqa: BLE001  the others go on
+            log.error("cannot be sent", error=type(error).__name__)  # noqa: TRY400  its text may name recipients
+            unexpected = BulksendError(f"{type(error).__name__} in {submitted.name!r}")
+            if self._only is not None:
+                self._fail(unexpected)
+            await self._halt(submitted, Halt(unexpected.message, unexpected.hint))
+        finally:
+            del self._runs[submitted.id]
+
+    async def _run(self, run: _Run) -> None:
+        submitted = run.submitted
+        log = self._log.bind(campaign=submitted.name)
+        campaign = await asyncio.to_thread(self._journal.campaign, submitted.name)
+        run.binding = campaign.binding
+        at_work = await self._account(campaign.binding, bound_access(campaign, self._settings))
+        audience = Audience([*self._observers, RunLog(campaign.name)])
+        handout = None if self._fleet is None else self._fleet.chunks_of(campaign.id)
+        run.lane = at_work.lanes.open(submitted.schedule.priority)
+        try:
+            async with running(
+                campaign,
+                at_work,
+                run.lane,
+                self._settings,
+                self._store,
+                audience,
+                handout=handout,
+                begin_from=TAKEN_UP,
+            ) as engine:
+                run.engine = engine
+                self._reschedule(run)
+                if self._stop.is_set():
+                    return
+                log.info("taken up")
+                state = await engine.run()
+        finally:
+            run.engine = None
+            run.lane.close()
+            if handout is not None:
+                handout.close()
+        log.info("let go", state=state.value)
+        if engine.halt is not None and engine.halt.scope is HaltScope.ACCOUNT:
+            self._halt_others(run, engine.halt)
+
+    async def _account(self, binding: Binding, access: AwsAccess) -> AccountAtWork:
+        """Opened once, for all campaigns of the account."""
+        async with self._opening.setdefault(binding, asyncio.Lock()):
+            if binding not in self._accounts:
+                opened = working(binding, access, self._settings, self._store, self._audience)
+                self._accounts[binding] = await self._stack.enter_async_context(opened)
+            return self._accounts[binding]
+
+    def _halt_others(self, first: _Run, halt: Halt) -> None:
+        for run in self._runs.values():
+            if run is not first and run.binding == first.binding and run.engine is not None:
+                run.engine.stop(halt)
+
+    async def _halt(self, submitted: Submitted, halt: Halt) -> None:
+        with contextlib.suppress(BulksendError):
+            await self._journal.set_state(submitted.id, CampaignState.HALTED, halt, only_from=TAKEN_UP)
+
+    def _fail(self, error: BulksendError) -> None:
+        self.failure = self.failure or error
+        self.stop()

