@@ -103,7 +103,8 @@ class CampaignBusyError(BulksendError):
 
     exit_code = ExitCode.BUSY
     default_hint = (
-        "Wait until it ends (bulksend status NAME --watch shows how far it is), or end it: bulksend pause NAME."
+        "Wait until it ends (bulksend status NAME --watch shows how far it is), or end it: bulksend pause NAME. "
+        "A worker takes campaigns that are left to it: bulksend submit."
     )
 
 

@@ -11,7 +11,16 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Self, assert_never
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    generate_latest,
+    start_http_server,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -84,6 +93,10 @@ class Metrics:
             "bulksend_halts_total", "Times that sending stopped by itself.", ["scope"], registry=registry
         )
         Info("bulksend_build", "The version that runs.", registry=registry).info({"version": __version__})
+
+    def exposition(self) -> tuple[str, bytes]:
+        """The content type and the text for Prometheus."""
+        return CONTENT_TYPE_LATEST, generate_latest(self.registry)
 
     def observe(self, fact: Fact) -> None:
         """Count it."""

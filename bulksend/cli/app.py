@@ -28,6 +28,7 @@ app = App(
 
 ORDER = (
     *("plan", "send", "status", "pause", "resume", "cancel"),
+    *("submit", "worker", "migrate"),
     *("results", "resolve", "retry", "prune", "forget"),
     *("quota", "template", "config", "demo", "simulate", "completion"),
 )

@@ -73,9 +73,9 @@ def _watch(target: Target, output: Output) -> int:
             if shown != standing:
                 shown = standing
                 show(standing)
-            if state is CampaignState.PLANNED:
+            if state in (CampaignState.PLANNED, CampaignState.QUEUED):
                 if time.monotonic() - began_s >= START_WITHIN_S:
-                    why = f"Nobody has begun to send it. To send it: bulksend send {name}"
+                    why = f"Nobody has begun to send it. To send it: bulksend send {name}, or start bulksend worker"
                     break
             elif standing.orphaned or (state is not CampaignState.SENDING and not standing.tally.in_flight):
                 break

@@ -57,7 +57,7 @@ def plan(
         common: Common options.
     """
     target = target_of(campaign, common.settings())
-    _plan(target, common.settings(), again=again, limit=limit)
+    plan_target(target, common.settings(), again=again, limit=limit)
     found = target.campaign()
     print_facts(target, output)
     return int(ExitCode.DONE if found.entries else ExitCode.USAGE)
@@ -107,7 +107,7 @@ def send(
     target = target_of(campaign, settings)
     shown = False
     if target.file is not None:
-        shown = _plan(target, settings, again=again, limit=limit)
+        shown = plan_target(target, settings, again=again, limit=limit)
     elif limit is not None or again:
         raise UsageError(
             f"{target.name!r} is the name of a campaign, and --limit and --again are for planning one",
@@ -140,14 +140,23 @@ def resume(
 ) -> int:
     """Go on with a campaign that was paused, halted or interrupted. Exit codes are those of send.
 
+    Where a worker is at the store, it is left to that; else it is sent by this process.
+
     Args:
         campaign: The campaign file, or its name.
         metrics_port: Serve Prometheus metrics on this port of 127.0.0.1 while sending; 0 takes any free one.
         output: text for people, json for programs.
         common: Common options.
     """
+    from bulksend import worker  # noqa: PLC0415
+
     settings = common.settings(**{"metrics.port": metrics_port})
     target = target_of(campaign, settings)
+    if worker.has_worker(target.store):
+        worker.queue(target.store, target.campaign())
+        print_facts(target, output)
+        for_people().print(f"A worker has it. To look on: bulksend status {target.name} --watch", highlight=False)
+        return int(ExitCode.DONE)
     return _send(target, target.campaign(), settings, output)
 
 
@@ -221,8 +230,8 @@ def _print_failures(people: Console, done: Rehearsed) -> None:
         people.print(f"and {some(more, 'row')} more", highlight=False)
 
 
-def _plan(target: Target, settings: Settings, *, again: bool, limit: int | None) -> bool:
-    """Whether it is new, and so has been shown."""
+def plan_target(target: Target, settings: Settings, *, again: bool, limit: int | None) -> bool:
+    """Plan a campaign; whether it is new, and so has been shown."""
     from bulksend import worker  # noqa: PLC0415
     from bulksend.report import print_plan  # noqa: PLC0415
     from bulksend.worker.planning import LIMIT  # noqa: PLC0415

@@ -14,6 +14,7 @@ from bulksend.config.campaign import (
     Policy,
     Recipients,
     Sender,
+    campaign_of_tables,
     frozen_keys,
     load_campaign,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "TemplateFile",
     "TransportSettings",
     "WorkerSettings",
+    "campaign_of_tables",
     "frozen_keys",
     "load_campaign",
     "load_settings",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -44,6 +44,7 @@ __all__ = [
     "Recipients",
     "ScheduleTable",
     "Sender",
+    "campaign_of_tables",
     "frozen_keys",
     "load_campaign",
 ]
@@ -186,18 +187,35 @@ def load_campaign(path: Path, overrides: Mapping[str, object] | None = None) -> 
             flags.add(key)
             is_path = key == "recipients.path" and "://" not in str(value)
             put(tables, key, Path(str(value)).absolute() if is_path else value)
+    return _checked(
+        tables,
+        lambda key: "command line" if key in flags else str(path),
+        path.absolute(),
+        hint="Correct the keys named above in the campaign file, or the flags that stand for them.",
+    )
+
+
+def campaign_of_tables(tables: Mapping[str, object], folder: Path, source: str) -> CampaignFile:
+    """A campaign that did not come as a file: the same keys. Paths in it are relative to `folder`.
+
+    `source` is what faults are said to be in.
+
+    Raises:
+        ConfigError: all faults in one.
+    """
+    return _checked(
+        dict(tables), lambda _: source, folder.absolute() / "campaign.toml", hint="Correct the keys named above."
+    )
+
+
+def _checked(tables: dict[str, Any], source_of: Callable[[str], str], path: Path, *, hint: str) -> CampaignFile:
     for section in ("sender", "content", "recipients"):
         tables.setdefault(section, {})
-
-    campaign, faults = check(
-        CampaignFile, tables, lambda key: ("command line" if key in flags else str(path), key), {"folder": path.parent}
-    )
-    faults += _content_faults(tables["content"], str(path))
+    campaign, faults = check(CampaignFile, tables, lambda key: (source_of(key), key), {"folder": path.parent})
+    faults += _content_faults(tables["content"], source_of("content"))
     if campaign is None or faults:
-        raise config_error(
-            faults, hint="Correct the keys named above in the campaign file, or the flags that stand for them."
-        )
-    campaign._path = path.absolute()  # noqa: SLF001  # a private attribute, so that no key of the file can set it
+        raise config_error(faults, hint=hint)
+    campaign._path = path  # noqa: SLF001  # a private attribute, so that no key of the file can set it
     return campaign
 
 

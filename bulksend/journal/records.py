@@ -111,6 +111,11 @@ class Records(ABC):
     ) -> None:
         """Add an attempt that was never sent, whose entries are refused."""
 
+    def check(self) -> None:
+        """Whether it can be read now."""
+        with self.reading() as db:
+            db.execute("SELECT 1 FROM campaign LIMIT 1").fetchone()
+
     # Campaigns --------------------------------------------------------------------------------------------------------
 
     def campaigns(self) -> list[Campaign]:

@@ -360,7 +360,10 @@ class SqliteJournal(Records):
             return error
         who = "a process" if sender.pid is None else f"process {sender.pid}"
         if sender.campaign is None:
-            return CampaignBusyError(f"{who} holds the store in {self.path.parent}")
+            return CampaignBusyError(
+                f"{who} holds the store in {self.path.parent}",
+                hint="If it is a worker, leave the campaign to it: bulksend submit. Else wait, or end it.",
+            )
         return CampaignBusyError(
             f"{who} is sending {sender.campaign!r} from the store in {self.path.parent}",
             hint=f"Wait until it ends (bulksend status {sender.campaign} --watch shows how far it is), "

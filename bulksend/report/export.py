@@ -21,8 +21,8 @@ _OTHER_DELIMITERS = re.compile(r"[,;\t|]")
 RUN_BY_SPREADSHEETS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_results(rows: Iterable[ResultRow], form: Format, out: IO[str]) -> int:
-    """Write one line a row, times as ISO 8601 in UTC; returns how many rows there were.
+def write_results(rows: Iterable[ResultRow], form: Format, out: IO[str], *, header: bool = True) -> int:
+    """Write one line a row, times as ISO 8601 in UTC; returns how many rows there were. CSV begins with the `header`.
 
     In CSV, a cell that a spreadsheet would run as a formula is defused by an apostrophe in front.
     """
@@ -30,7 +30,8 @@ def write_results(rows: Iterable[ResultRow], form: Format, out: IO[str]) -> int:
     count = 0
     if form == "csv":
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(names)
+        if header:
+            writer.writerow(names)
         for row in rows:
             count += 1
             writer.writerow([_cell(name, value) for name, value in zip(names, astuple(row), strict=True)])

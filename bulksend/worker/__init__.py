@@ -10,6 +10,7 @@ from bulksend.worker.relist import left_out, relist, states_of_list
 from bulksend.worker.results import STATES, Doubt, Resolved, doubts, resolve, results
 from bulksend.worker.sending import Sent, send
 from bulksend.worker.store import Standing, Store, Target, find_target, is_file
+from bulksend.worker.submitting import has_worker, queue
 
 __all__ = [
     "STATES",
@@ -28,11 +29,13 @@ __all__ = [
     "dry_run",
     "find_target",
     "forget",
+    "has_worker",
     "is_file",
     "left_out",
     "pause",
     "plan",
     "prune",
+    "queue",
     "relist",
     "resolve",
     "results",

@@ -10,15 +10,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from bulksend.config import Settings
-from bulksend.engine import Engine, Observer
+from bulksend.engine import Observer
 from bulksend.errors import ExitCode, UsageError
 from bulksend.facts import Audience, Committed
+from bulksend.journal import SqliteJournal
 from bulksend.model import Campaign, CampaignState, Chunk, Tally
 from bulksend.ses import AwsAccess
 from bulksend.worker.running import bound_access, event_loop, running, working
+from bulksend.worker.service import Service
 from bulksend.worker.store import Store
+from bulksend.worker.submitting import queue
 
 __all__ = ["Sent", "send"]
+
+LEFT_OVER = (CampaignState.PAUSED, CampaignState.SENDING, CampaignState.QUEUED)
+"""What an interrupted run leaves a campaign in: others may go on with the last two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class Sent:
     @property
     def exit_code(self) -> ExitCode:
         """What the process says: 130 before 5 before 4 before 3."""
-        if self.interrupted and self.campaign.state is CampaignState.PAUSED:
+        if self.interrupted and self.campaign.state in LEFT_OVER:
             return ExitCode.INTERRUPTED
         if not self.tally.adds_up:
             return ExitCode.UNEXPECTED
@@ -77,9 +83,14 @@ def send(
         interrupted = True
         on_drain()
 
-    audience = Audience(observers)
-    with _holding(store, campaign, audience), asyncio.Runner(loop_factory=event_loop()) as runner:
-        runner.run(_send(campaign, settings, access, store, audience, note_signal, redirect))
+    with asyncio.Runner(loop_factory=event_loop()) as runner:
+        if isinstance(store.journal, SqliteJournal):
+            audience = Audience(observers)
+            with _holding(store.journal, campaign, audience):
+                runner.run(_send(campaign, settings, access, store, audience, note_signal, redirect))
+        else:
+            queue(store, campaign)
+            runner.run(_send_among_others(campaign, settings, store, observers, note_signal))
     campaign = store.journal.campaign(campaign.name)
     return Sent(campaign, store.journal.tally(campaign), interrupted, time.monotonic() - began_s)
 
@@ -97,22 +108,35 @@ async def _send(  # noqa: PLR0917  the parts to wire
         working(campaign.binding, access, settings, store, audience) as at_work,
         running(campaign, at_work, at_work.pacer, settings, store, audience, redirect=redirect) as engine,
     ):
-        with _draining(engine, on_signal):
+        with _draining(engine.drain, engine.abandon, on_signal):
             await engine.run()
 
 
+async def _send_among_others(
+    campaign: Campaign,
+    settings: Settings,
+    store: Store,
+    observers: Sequence[Observer],
+    on_signal: Callable[[], None],
+) -> None:
+    """Be a worker for this campaign alone, until it ends; others may send it as well."""
+    service = Service(store, settings, observers=observers, only=campaign.id)
+    with _draining(service.stop, service.abandon, on_signal):
+        await service.run()
+
+
 @contextmanager
-def _holding(store: Store, campaign: Campaign, audience: Audience) -> Iterator[None]:
+def _holding(journal: SqliteJournal, campaign: Campaign, audience: Audience) -> Iterator[None]:
     def tell(duration_s: float, operations: int) -> None:
         audience.observe(Committed(duration_s, operations))
 
-    store.journal.on_commit = tell
-    with store.journal.sending(campaign.id):
+    journal.on_commit = tell
+    with journal.sending(campaign.id):
         yield
 
 
 @contextmanager
-def _draining(engine: Engine, on_signal: Callable[[], None]) -> Iterator[None]:
+def _draining(drain: Callable[[], None], abandon: Callable[[], None], on_signal: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     asked = 0
 
@@ -120,9 +144,9 @@ def _draining(engine: Engine, on_signal: Callable[[], None]) -> Iterator[None]:
         nonlocal asked
         asked += 1
         if asked == 1:
-            engine.drain()
+            drain()
         elif number is not signal.SIGHUP:  # a terminal that closes says so twice: the shell does, and the system
-            engine.abandon()
+            abandon()
         with suppress(OSError):  # the terminal may be gone
             on_signal()
 

@@ -77,8 +77,8 @@ class Service:
         self._fleet: Fleet | None = None
         self._stop = asyncio.Event()
         self._log = structlog.get_logger()
-        self.turned_at_s = time.monotonic()
-        """When the service last looked around: its event loop lives."""
+        self.beat_at_s = time.monotonic()
+        """When the event loop was last seen to turn."""
         self.failure: BulksendError | None = None
         self.abandoned = False
         """Whether it ended before every answer was there."""
@@ -116,6 +116,17 @@ class Service:
             if run.engine is not None:
                 self.abandoned = True
                 run.engine.abandon()
+
+    async def beat(self) -> None:
+        """Note that the event loop turns, until cancelled."""
+        while True:
+            self.beat_at_s = time.monotonic()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop.is_set()
 
     def take_up(self, settings: Settings) -> None:
         """New settings: those of the pace at once, the others with each campaign that is begun from now on."""
@@ -177,7 +188,6 @@ class Service:
 
     async def _look(self) -> None:
         """Begin what was submitted, and take up what was changed."""
-        self.turned_at_s = time.monotonic()
         submitted = [one for one in await self._journal.submitted() if self._only in (None, one.id)]
         for one in submitted:
             run = self._runs.get(one.id)

@@ -1,0 +1,170 @@
+"""The worker as a process: signals, systemd, its HTTP faces."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import structlog
+
+from bulksend.admin import Face, PublicFace
+from bulksend.config import Settings
+from bulksend.engine import Observer
+from bulksend.errors import BulksendError, ConfigError, ExitCode
+from bulksend.metrics import Metrics
+from bulksend.worker import systemd
+from bulksend.worker.office import ServiceOffice
+from bulksend.worker.running import event_loop
+from bulksend.worker.service import Service
+from bulksend.worker.store import Store
+
+__all__ = ["serve"]
+
+MAX_TOKEN_BYTES = 4096
+NOT_RELOADED = ("store", "snapshots", "aws", "transport", "fleet", "http", "worker")
+"""What only a new start takes up; of the rest, `engine` holds for campaigns that are begun afterwards."""
+
+
+def serve(
+    store: Store,
+    settings: Settings,
+    *,
+    reload: Callable[[], Settings],
+    announce: Callable[[str], None],
+    observers: Sequence[Observer] = (),
+) -> ExitCode:
+    """Be a worker until SIGTERM or SIGINT; a second one does not wait for answers. SIGHUP reads the settings anew.
+
+    Raises:
+        CampaignBusyError: another process holds the store.
+        ConfigError: the settings do not go together.
+        ServerError: an address cannot be listened on.
+    """
+    with asyncio.Runner(loop_factory=event_loop()) as runner:
+        return runner.run(_Process(store, settings, reload, announce, observers).run())
+
+
+class _Process:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        reload: Callable[[], Settings],
+        announce: Callable[[str], None],
+        observers: Sequence[Observer],
+    ) -> None:
+        self._settings = settings
+        self._read_anew = reload
+        self._announce = announce
+        self._metrics = Metrics()
+        self._service = Service(store, settings, observers=(self._metrics, *observers))
+        self._office = ServiceOffice(self._service, store, self._metrics, lambda: self._settings)
+        self._log = structlog.get_logger()
+        self._signals = 0
+
+    async def run(self) -> ExitCode:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(_heard(self._on_signal))
+            await self._listen(stack)
+            watching = asyncio.create_task(systemd.watch(), name="watchdog")
+            beating = asyncio.create_task(self._service.beat(), name="heartbeat")
+            readying = asyncio.create_task(self._say_ready(), name="ready")
+            try:
+                await self._service.run()
+            finally:
+                for task in (watching, beating, readying):
+                    task.cancel()
+        return ExitCode.SOME_IN_DOUBT if self._service.abandoned else ExitCode.DONE
+
+    async def _listen(self, stack: AsyncExitStack) -> None:
+        http = self._settings.http
+        if http.listen != "off":
+            host, port = _address(http.listen)
+            token = None if http.token_file is None else _token(Path(http.token_file))
+            face = await stack.enter_async_context(
+                Face(self._office, host, port, token=token, report_fault=self._report_fault)
+            )
+            self._announce(face.announcement)
+        if http.public_listen != "off":
+            host, port = _address(http.public_listen)
+            public = await stack.enter_async_context(PublicFace(host, port))
+            self._announce(public.announcement)
+
+    async def _say_ready(self) -> None:
+        await self._service.ready.wait()
+        self._announce("ready: campaigns are taken up as they are submitted")
+        systemd.notify("READY=1")
+
+    def _report_fault(self, kind: str, route: str) -> None:
+        self._log.error("a request could not be answered", error=kind, route=route)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if number is signal.SIGHUP:
+            self._reload()
+            return
+        self._signals += 1
+        systemd.notify("STOPPING=1")
+        if self._signals == 1:
+            self._log.warning("stopping: answers to what is under way are waited for")
+            self._service.stop()
+        else:
+            self._service.abandon()
+
+    def _reload(self) -> None:
+        systemd.notify(systemd.reloading())
+        try:
+            settings = self._read_anew()
+        except BulksendError as error:
+            self._log.error("the settings stay as they are", error=error.message)
+        else:
+            ignored = [key for key in NOT_RELOADED if getattr(settings, key) != getattr(self._settings, key)]
+            if ignored:
+                self._log.warning("these settings want a new start", keys=ignored)
+            kept = {key: getattr(self._settings, key) for key in NOT_RELOADED}
+            self._settings = settings.model_copy(update=kept)
+            self._service.take_up(self._settings)
+            self._log.warning("the settings were read anew")
+        systemd.notify("READY=1")
+
+
+@asynccontextmanager
+async def _heard(call: Callable[[signal.Signals], None]) -> AsyncIterator[None]:
+    """Signals are heard while inside; where this is not the main thread, whoever owns the process stops it."""
+    loop = asyncio.get_running_loop()
+    wanted = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    with suppress(RuntimeError, ValueError):
+        for number in wanted:
+            loop.add_signal_handler(number, call, number)
+    try:
+        yield
+    finally:
+        with suppress(RuntimeError, ValueError):
+            for number in wanted:
+                loop.remove_signal_handler(number)
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _token(path: Path) -> str:
+    """The token in a file that only its owner can read. Raises ConfigError."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(MAX_TOKEN_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"http.token_file {path} cannot be read: {error.strerror}") from error
+    if mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
+        raise ConfigError(
+            f"http.token_file {path} can be read or written by others", hint=f"Close it: chmod 600 {path}."
+        )
+    if len(text) > MAX_TOKEN_BYTES:
+        raise ConfigError(f"http.token_file {path} is larger than {MAX_TOKEN_BYTES} bytes")
+    return text.decode("latin-1").strip()
