@@ -21,35 +21,22 @@ from bulksend.engine.circuit import Circuit
 from bulksend.engine.flight import FlightSize
 from bulksend.engine.handout import WholeCampaign
 from bulksend.engine.heed import Heed
+from bulksend.engine.landing import Flight, Landing
 from bulksend.engine.ports import Handout, Journal, Observer, Pacer, Source, Transport
-from bulksend.engine.remedies import (
-    doubtful_probes_halt,
-    streak_halt,
-    without_addresses,
-)
-from bulksend.engine.streak import RefusalStreak
 from bulksend.errors import BulksendError, HaltedError, JournalError
 from bulksend.facts import (
     Audience,
-    BatchAnswered,
     BatchSent,
     CampaignHalted,
-    CircuitChanged,
     EntriesReturned,
     Fact,
-    UnknownStatus,
     Waiting,
 )
-from bulksend.ledger import LastOutcome
 from bulksend.model import (
-    AllAccepted,
     Answer,
-    Answered,
     Batch,
-    BatchKind,
     CampaignState,
     Doubtful,
-    EntryOutcome,
     EntryState,
     Halt,
     Intent,
@@ -63,10 +50,6 @@ from bulksend.model import (
 from bulksend.outcome import (
     RESEND_AFTER_S,
     Backoff,
-    EntryHistory,
-    classify_request,
-    knows_status,
-    resolve_retry,
 )
 from bulksend.schedule import Schedule
 
@@ -78,21 +61,6 @@ MAX_REOPENED = 1000
 WATCH_EVERY_S = 0.5
 LOOK_AGAIN_S = 1.0
 """How often a schedule is looked at while it rests: it may be changed."""
-SETTLE_TRIES = 6
-SETTLE_AGAIN_S = 1.0
-
-
-class _Flight:
-    """One batch of an open chunk, between its pacer's ticket and what became of it."""
-
-    __slots__ = ("awaits_answer", "opened", "pacer_wait_s", "task", "ticket")
-
-    def __init__(self, opened: OpenChunk, ticket: int, pacer_wait_s: float) -> None:
-        self.opened = opened
-        self.ticket = ticket
-        self.pacer_wait_s = pacer_wait_s
-        self.awaits_answer = False
-        self.task: asyncio.Task[None] | None = None
 
 
 class Engine:
@@ -129,23 +97,33 @@ class Engine:
         self._audience = Audience(observers)
         self._now = now
         self._resend_after_s = RESEND_AFTER_S if policy.resend_in_doubt else None
-        self._backoff = Backoff(policy.max_attempts, uniform)
         self.schedule = schedule or Schedule()
         """When it may send; it may be exchanged while it runs."""
         self._handout = handout or WholeCampaign(journal, campaign_id, now)
         self._begin_from = begin_from
         self._backlog = Backlog(campaign_id, resend_after_s=self._resend_after_s)
         self._circuit = Circuit(uniform)
-        self._streak = RefusalStreak()
         self._flight_size = FlightSize(max_in_flight)
-        self._flights: set[_Flight] = set()
+        self._flights: set[Flight] = set()
         self._landed = asyncio.Event()
         self._conductor: asyncio.Task[None] | None = None
         self._end: CampaignState | None = None
         self._end_is_told = True
         """Whether the end is this process's to tell the journal."""
         self._failure: BaseException | None = None
-        self._heed = Heed(transport, pacer)
+        self._landing = Landing(
+            campaign_id,
+            journal,
+            pacer,
+            self._audience,
+            self._circuit,
+            Heed(transport, pacer),
+            Backoff(policy.max_attempts, uniform),
+            self._resend_after_s,
+            now,
+            self._stop,
+            self._fail,
+        )
         self._reopened: Counter[int] = Counter()
         self.halt: Halt | None = None
 
@@ -291,7 +269,7 @@ class Engine:
             opened.put_back(batch)
             self._let_go_if_lost(opened)
             return
-        flight = _Flight(opened, ticket, loop.time() - asked_s)
+        flight = Flight(opened, ticket, loop.time() - asked_s)
         self._flights.add(flight)
         flight.task = loop.create_task(self._fly(flight, batch))
 
@@ -358,18 +336,17 @@ class Engine:
 
     # A flight ---------------------------------------------------------------------------------------------------------
 
-    async def _fly(self, flight: _Flight, batch: Batch) -> None:
+    async def _fly(self, flight: Flight, batch: Batch) -> None:
         try:
             await self._send(flight, batch)
         except Exception as error:  # noqa: BLE001  `run` raises it, once the other answers are recorded
-            self._failure = self._failure or error
-            self._finish(CampaignState.HALTED)
+            self._fail(error)
         finally:
             self._flights.discard(flight)
             self._let_go_if_lost(flight.opened)
             self._landed.set()
 
-    async def _send(self, flight: _Flight, batch: Batch) -> None:
+    async def _send(self, flight: Flight, batch: Batch) -> None:
         """From the intent to what is made of the answer."""
         loop = asyncio.get_running_loop()
         opened = flight.opened
@@ -398,9 +375,9 @@ class Engine:
             answer = await self._answer(flight, intent)
         answered_s = loop.time()
         self._flight_size.note(answered_s - asked_s)
-        await self._land(flight, intent, answer, sent_s, answered_s)
+        await self._landing.land(flight, intent, answer, sent_s, answered_s)
 
-    async def _answer(self, flight: _Flight, intent: Intent) -> Answer:
+    async def _answer(self, flight: Flight, intent: Intent) -> Answer:
         """The only part of a flight that may be interrupted."""
         assert flight.task is not None
         flight.awaits_answer = True
@@ -413,7 +390,7 @@ class Engine:
             while flight.task.cancelling():
                 flight.task.uncancel()
 
-    async def _withheld(self, flight: _Flight, batch: Batch, why: Withheld) -> None:
+    async def _withheld(self, flight: Flight, batch: Batch, why: Withheld) -> None:
         """Nothing goes out of this batch."""
         opened = flight.opened
         self._pacer.give_back(batch.recipients, flight.ticket)
@@ -435,130 +412,17 @@ class Engine:
         if opened.lost and opened.in_flight == 0:
             self._handout.let_go(opened.number, None)
 
-    async def _land(self, flight: _Flight, intent: Intent, answer: Answer, sent_s: float, answered_s: float) -> None:
-        batch = intent.batch
-        if isinstance(answer, AllAccepted) and len(answer.message_ids) == len(batch.indices):
-            await self._land_accepted(flight, intent, answer, answered_s - sent_s, answered_s)
-            return
-        verdict, outcomes = classify_request(answer, len(batch.indices))
-        if verdict is Verdict.SPLIT and len(batch.indices) == 1:
-            outcomes = [EntryOutcome(Verdict.DEAD, outcomes[0].status, outcomes[0].reason)]
-        if isinstance(answer, Answered):
-            for result in answer.results:
-                if not knows_status(result.status):
-                    self._tell(UnknownStatus(result.status))
-        verdicts = [o.verdict for o in outcomes]
-        outcomes = self._judge(flight.opened, intent, outcomes)
-        await self._settle(intent, outcomes)
-        self._pacer.give_back(self._book(flight.opened, intent, verdict, outcomes), flight.ticket)
-        counts = Counter((o.verdict, o.status) for o in outcomes)
-        self._tell(BatchAnswered(verdict, batch.recipients, answered_s - sent_s, counts))
-        if self._circuit.note(verdicts, answered_s, probe=batch.kind is BatchKind.PROBE):
-            why = without_addresses(f"{outcomes[0].status} {outcomes[0].reason}".strip())
-            self._tell(CircuitChanged(self._circuit.is_open, self._circuit.probe_at - answered_s, why))
-        if self._circuit.hopeless:
-            self._stop(doubtful_probes_halt())
-        halt = await self._heed.answer(answer, verdicts, outcomes, sent_s)
-        if halt is not None:
-            self._stop(halt)
-        if self._streak.tripped and self._streak.entries:
-            await self._halt_for_streak()
-
-    async def _land_accepted(
-        self, flight: _Flight, intent: Intent, answer: AllAccepted, answer_s: float, answered_s: float
-    ) -> None:
-        """What nearly every answer comes to: nothing is made of each entry. The same as the long way round."""
-        batch = intent.batch
-        self._streak.accepted()
-        await self._settle(intent, answer)
-        opened = flight.opened
-        opened.in_flight -= 1
-        opened.ledger.accept_all(batch.indices)
-        counts = {(Verdict.ACCEPTED, "SUCCESS"): len(batch.indices)}
-        self._tell(BatchAnswered(Verdict.ACCEPTED, batch.recipients, answer_s, counts))
-        if self._circuit.note((Verdict.ACCEPTED,), answered_s, probe=batch.kind is BatchKind.PROBE):
-            self._tell(CircuitChanged(self._circuit.is_open, self._circuit.probe_at - answered_s, ""))
-        self._heed.accepted()
-
-    async def _settle(self, intent: Intent, outcomes: list[EntryOutcome] | AllAccepted) -> None:
-        """Record the answer; while the journal cannot, send nothing more, and try again: the answer comes only once."""
-        for _ in range(SETTLE_TRIES - 1):
-            try:
-                return await self._journal.settle(intent, outcomes)
-            except JournalError as error:
-                self._failure = self._failure or error
-                self._finish(CampaignState.HALTED)
-                await asyncio.sleep(SETTLE_AGAIN_S)
-        return await self._journal.settle(intent, outcomes)
-
-    def _judge(self, opened: OpenChunk, intent: Intent, outcomes: list[EntryOutcome]) -> list[EntryOutcome]:
-        """What the entries' own histories and the refusals before them make of the outcomes."""
-        batch = intent.batch
-        now = self._now()
-        histories = opened.ledger.histories
-        judged = []
-        for index, outcome in zip(batch.indices, outcomes, strict=True):
-            if outcome.verdict is Verdict.ACCEPTED:
-                if self._streak.entries:
-                    self._streak.note(intent.attempt_id, batch, index, outcome)
-                judged.append(outcome)
-                continue
-            if self._streak.blames_campaign(outcome):
-                innocent = EntryOutcome(Verdict.CAMPAIGN_AT_FAULT, outcome.status, outcome.reason, due_at=now)
-                judged.append(innocent)
-                continue
-            self._streak.note(intent.attempt_id, batch, index, outcome)
-            judged.append(resolve_retry(outcome, histories.get(index) or EntryHistory(), now, self._backoff))
-        return judged
-
-    def _book(self, opened: OpenChunk, intent: Intent, verdict: Verdict, outcomes: list[EntryOutcome]) -> int:
-        """Move ledger and backlog along with what is now in the journal; returns how many recipients were refused."""
-        batch, now = intent.batch, self._now()
-        opened.in_flight -= 1
-        ledger = opened.ledger
-        if all(o.verdict is Verdict.ACCEPTED for o in outcomes):
-            ledger.accept_all(batch.indices)
-            return 0
-        returned = 0
-        for index, outcome in zip(batch.indices, outcomes, strict=True):
-            ledger.record(index, LastOutcome(intent.attempt_id, intent.at, outcome), now)
-            match outcome.verdict.state:
-                case EntryState.PENDING:
-                    returned += batch.chunk.recipients[index]
-                    if verdict is not Verdict.SPLIT:
-                        opened.retry(index, now if outcome.due_at is None else outcome.due_at, now)
-                case EntryState.DEAD:
-                    returned += batch.chunk.recipients[index]
-                case EntryState.IN_DOUBT:
-                    if self._resend_after_s is not None:
-                        opened.doubt(index, intent.attempt_id, intent.at + self._resend_after_s)
-                case EntryState.ACCEPTED | EntryState.IN_FLIGHT:
-                    pass
-        if verdict is Verdict.SPLIT and len(batch.indices) > 1:
-            middle = len(batch.indices) // 2
-            opened.splits.append((batch.indices[:middle], batch.origin))
-            opened.splits.append((batch.indices[middle:], batch.origin))
-        return returned
-
-    async def _halt_for_streak(self) -> None:
-        entries, now = self._streak.release(), self._now()
-        self._stop(streak_halt(self._streak.status, self._streak.reason, len(entries)))
-        returned = 0
-        for chunk in {e.chunk for e in entries}:
-            wanted = [
-                Settlement(e.attempt_id, e.index, SettlementVerdict.RETURNED, "the campaign was at fault", now)
-                for e in entries
-                if e.chunk == chunk
-            ]
-            returned += len(await self._journal.decide(self._campaign_id, chunk, wanted))
-        self._tell(EntriesReturned(Verdict.DEAD, returned))
-
     # Ends -------------------------------------------------------------------------------------------------------------
 
     def _stop(self, halt: Halt) -> None:
         if self.halt is None:
             self.halt = halt
             self._tell(CampaignHalted(halt))
+        self._finish(CampaignState.HALTED)
+
+    def _fail(self, error: BaseException) -> None:
+        """Nothing more is intended; `run` raises it at the end."""
+        self._failure = self._failure or error
         self._finish(CampaignState.HALTED)
 
     def _finish(self, state: CampaignState, *, told: bool = True) -> None:
