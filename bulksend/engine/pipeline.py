@@ -168,19 +168,19 @@ class Engine:
         if self._failure is not None:
             await self._leave_halted(self._failure)
             raise self._failure
-        await self._leave_all(None)
+        await self._leave_all()
 
     async def _await_flights(self) -> None:
         while self._flights:
             self._landed.clear()
             await self._landed.wait()
 
-    async def _leave_all(self, until: float | None) -> None:
+    async def _leave_all(self) -> None:
         """Give back every chunk; nothing of them is in the air."""
         numbers, self._backlog = self._backlog.numbers, Backlog(self._campaign_id, resend_after_s=self._resend_after_s)
         for number in numbers:
-            await self._journal.leave_chunk(self._campaign_id, number, until)
-            self._handout.let_go(number, until)
+            await self._journal.leave_chunk(self._campaign_id, number, None)
+            self._handout.let_go(number, None)
 
     async def _leave_halted(self, failure: BaseException) -> None:
         """A campaign that nobody sends is not left as being sent, if that can still be written."""
@@ -276,7 +276,7 @@ class Engine:
     async def _rest(self, until: float) -> None:
         """Outside its times: nothing goes out, and no chunk is held."""
         await self._await_flights()
-        await self._leave_all(until)
+        await self._leave_all()
         opens = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         self._tell(Waiting(f"by its schedule it may send again from {opens}"))
         while self.schedule.opens_at(self._now()) is not None:  # noqa: ASYNC110  a time that may be changed

@@ -1,0 +1,90 @@
+"""`bulksend worker` as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from http.client import HTTPConnection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+WITHIN_S = 30.0
+
+
+def until(condition: Callable[[], object], what: str, within_s: float = WITHIN_S) -> None:
+    """Wait for something to come true."""
+    deadline_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline_s, f"not within {within_s:.0f} s: {what}"
+        time.sleep(0.02)
+
+
+class WorkerProcess:
+    """A worker in a folder, with what else stands on its command line; killed at the end if it still lives."""
+
+    def __init__(self, folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        self._log = (folder / f"worker-{time.monotonic_ns()}.log").open("w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bulksend", "worker", *arguments],
+            cwd=folder,
+            env={"BULKSEND_HTTP_LISTEN": "127.0.0.1:0", **os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def __enter__(self) -> Self:
+        try:
+            until(lambda: "ready:" in self.said() or self.process.poll() is not None, "the worker is ready")
+            assert self.process.poll() is None, self.said()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._log.close()
+
+    def said(self) -> str:
+        """All that it has said."""
+        return Path(self._log.name).read_text("utf-8")
+
+    @property
+    def url(self) -> str:
+        """Of its HTTP face."""
+        found = re.search(r"http://[^ ,]+:\d+", self.said())
+        assert found is not None, self.said()
+        return found[0]
+
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """A request to its HTTP face: the status, and what it says as JSON, or as text if it is none."""
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=WITHIN_S)
+        try:
+            sent = None if body is None and method == "GET" else json.dumps({} if body is None else body)
+            connection.request(method, path, sent, {"Content-Type": "application/json"} if sent else {})
+            response = connection.getresponse()
+            text = response.read().decode()
+        finally:
+            connection.close()
+        try:
+            return response.status, json.loads(text)
+        except ValueError:
+            return response.status, text
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Tell it to stop; returns its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(WITHIN_S)
