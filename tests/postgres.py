@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import distribution
 from pathlib import Path
 from types import TracebackType
@@ -114,9 +114,14 @@ class Postgres:
             self._process = None
 
     def kill(self) -> None:
-        """kill -9: its children end themselves as soon as they see it."""
+        """kill -9, of the server and of all that it has started."""
         assert self._process is not None
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
         self._process.kill()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
         self._process.wait()
         self._process = None
 
@@ -166,11 +171,12 @@ def database(url: str, name: str) -> Iterator[str]:
     """The URL of an empty database of that name with bulksend's tables, gone afterwards."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            made = urlsplit(url)._replace(path=f"/{name}").geturl()
-            migrate_database(made)
-            yield made
-        finally:
+    try:
+        made = urlsplit(url)._replace(path=f"/{name}").geturl()
+        migrate_database(made)
+        yield made
+    finally:
+        with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
