@@ -51,7 +51,7 @@ def run_demo(people: Console, recipients: int, settings: Settings) -> int:
                 {"fault": "reset_after_accepting", "share": 1.0, "first_request": 12, "last_request": 12},
             ]
         )
-        private = at_simulator(settings.model_copy(update={"store": None}), simulator.url)
+        private = at_simulator(settings.model_copy(update={"store": None, "snapshots": None}), simulator.url)
         return _run(people, Path(folder), recipients, private, simulator)
 
 

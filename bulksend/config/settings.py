@@ -210,8 +210,8 @@ class Settings(Table):
     and environment, to the current folder. Or postgresql://USER@HOST/DATABASE, which many workers share; its password
     is best left to PGPASSWORD or ~/.pgpass. Not set: .bulksend/ beside the campaign file."""
     snapshots: Annotated[str, AfterValidator(_snapshots)] | None = None
-    """Where the lists of planned campaigns are kept: a folder that every worker sees, or s3://BUCKET/PREFIX. Not set:
-    beside the journal in SQLite; with PostgreSQL it has to be set."""
+    """Where the lists of planned campaigns are kept: a folder that every worker sees, or s3://BUCKET/PREFIX; each store
+    has a subfolder there. Not set: beside the journal in SQLite; with PostgreSQL it has to be set."""
     aws: AwsSettings = Field(default_factory=AwsSettings)
     transport: TransportSettings = Field(default_factory=TransportSettings)
     pacing: PacingSettings = Field(default_factory=PacingSettings)

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from bulksend.fleet.bucket import Bucket, connecting
 from bulksend.fleet.handout import CampaignChunks, Dealer
 from bulksend.fleet.jobs import TROUBLE, ChunkJobs, chunk_schema
+from bulksend.fleet.shared_pacer import SharedPacer
 
-__all__ = ["TROUBLE", "CampaignChunks", "ChunkJobs", "Dealer", "chunk_schema"]
+__all__ = [
+    "TROUBLE",
+    "Bucket",
+    "CampaignChunks",
+    "ChunkJobs",
+    "Dealer",
+    "SharedPacer",
+    "chunk_schema",
+    "connecting",
+]

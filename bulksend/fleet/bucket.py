@@ -42,8 +42,14 @@ ANSWER_S = 2.0
 """How long a connection, or an answer, is waited for."""
 TOO_FAR_S = 120.0
 """Times that are further ahead were written before the database's clock was set back."""
-AWAY = (psycopg.OperationalError, psycopg.InterfaceError, OSError, asyncio.TimeoutError)
-"""What says that the database is not there now."""
+AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    OSError,
+    TimeoutError,
+)
+"""What says that the database is not there now, or is not the one to be written to."""
 
 Connect = Callable[[], Awaitable[psycopg.AsyncConnection[Any]]]
 
@@ -78,7 +84,8 @@ UPDATE bucket AS b SET (given, begins, per_s, given_until, since_read, before_re
                CASE WHEN b.begins > clock.now + {TOO_FAR_S} THEN clock.now ELSE b.given_until END AS given_until
     ) AS pace
     CROSS JOIN LATERAL (
-        SELECT least(pace.per_s, %(calls_per_s)s::double precision * greatest(1, least(50, floor(pace.per_s)))) AS per_s,
+        SELECT least(pace.per_s, %(calls_per_s)s::double precision * greatest(1, least(50, floor(pace.per_s))))
+                   AS per_s,
                pace.given_until,
                greatest(pace.given_until, clock.now - {SAVED_S}) AS begins
     ) AS line
@@ -100,7 +107,7 @@ UPDATE bucket AS b SET (given, begins, per_s, given_until, since_read, before_re
                      AND line.begins <= clock.now + {AHEAD_S}
                THEN least(
                    %(need)s + %(batch)s * floor(greatest(0, least(%(want)s, room.fair) - %(need)s) / %(batch)s),
-                   floor(room.left_today))
+                   greatest(%(need)s, floor(room.left_today)))
                ELSE 0 END AS given
     ) AS slice
 )

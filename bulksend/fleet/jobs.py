@@ -58,6 +58,7 @@ class ChunkJobs:
         self._app = App(connector=connector)
         self._manager = self._app.job_manager
         self._worker_id: int | None = None
+        self._taken: set[int] = set()
         self._unfinished: set[int] = set()
 
     async def __aenter__(self) -> Self:
@@ -73,11 +74,16 @@ class ChunkJobs:
             await self._app.close_async()
 
     async def beat(self) -> None:
-        """Say that this worker lives, and finish what could not be finished before."""
+        """Say that this worker lives, and finish what could not be finished before.
+
+        Jobs that the database calls this worker's, and of which it knows nothing, are finished as well: they came
+        back with a database that was restored, or the word that it has them was lost on the way.
+        """
         if self._worker_id is None:
             self._worker_id = await self._manager.register_worker()
         await self._manager.update_heartbeat(self._worker_id)
-        for job_id in tuple(self._unfinished):
+        strange = await jobs_of_worker(self._app, self._worker_id) - self._taken
+        for job_id in self._unfinished | strange:
             await self._finish(job_id)
 
     async def take(self, campaigns: Sequence[str]) -> TakenJob | None:
@@ -89,10 +95,15 @@ class ChunkJobs:
         except exceptions.ConnectorException:
             self._worker_id = None  # others may have taken this worker for dead, and its number away
             raise
-        return None if job is None else TakenJob(job)
+        if job is None:
+            return None
+        taken = TakenJob(job)
+        self._taken.add(taken.id)
+        return taken
 
     async def finish(self, job: TakenJob) -> None:
         """This process has let go of the chunk, whatever became of it. Never raises: it is tried again."""
+        self._taken.discard(job.id)
         self._unfinished.add(job.id)
         with suppress(*TROUBLE):
             await self._finish(job.id)
@@ -141,6 +152,14 @@ async def jobs_of(app: App, queue: str, stale_after_s: float) -> list[dict[str, 
         queue=queue,
         stale_after_s=stale_after_s,
     )
+
+
+async def jobs_of_worker(app: App, worker_id: int) -> set[int]:
+    """Ids of the jobs that a worker is said to have taken."""
+    rows = await app.connector.execute_query_all_async(
+        "SELECT id FROM procrastinate_jobs WHERE worker_id = %(worker_id)s AND status = 'doing'", worker_id=worker_id
+    )
+    return {int(row["id"]) for row in rows}
 
 
 def _job(campaign_id: str, number: int) -> Job:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Self
 
 from bulksend.clock import boot_s
-from bulksend.errors import AccountError, BulksendError, HaltedError, JournalError
+from bulksend.errors import AccountError, BulksendError, HaltedError
 from bulksend.facts import Fact, PaceChanged, QuotaRead, Waiting
 from bulksend.fleet.bucket import AHEAD_S, AWAY, READING_S, Bucket, Order, Standing
 from bulksend.fleet.slices import EARLY_S, FarClock, Slice, Slices
@@ -36,11 +36,12 @@ RETURN_WITHIN_S = 1.0
 """After how long what was not accepted is given back, if nothing else is asked before."""
 LOOK_S = 1.0
 """How often a worker that waits for the day, or for a reading, looks."""
-JITTER_S = 0.05
-JITTER_MOST_S = 0.5
-"""Where more is wanted than can be given, who asks next is left to chance within so long: it doubles up to this."""
+LOOK_SOON_S = 0.1
+"""The same before anything is known."""
+CHANCE_S = AHEAD_S / 2
+"""Within how long it is left to chance who asks next, where more is wanted than can be given."""
 BACKOFF_S = 0.1
-BACKOFF_MOST_S = 2.0
+BACKOFF_MOST_S = 1.0
 CLOSE_WITHIN_S = 2.0
 AWAY_REASON = "the database does not answer; nothing is sent until it does"
 
@@ -103,6 +104,9 @@ class SharedPacer:
         """Whether the latest acquire had to wait for its time."""
         self._waited = False
         """Whether it had to wait at all."""
+        self._hungry = False
+        """Whether it came soon after the one before."""
+        self._left_at_s = float("-inf")
         self._top = 0.0
         # What stands in the way.
         self._hindrance: Hindrance | None = None
@@ -110,7 +114,6 @@ class SharedPacer:
         """Whether the day has no room."""
         self._waiting = ""
         self._away = False
-        self._failure: BulksendError | None = None
         self._account_error: AccountError | None = None
         self._reading: asyncio.Task[None] | None = None
         self._read: tuple[float, AccountStatus, float] | None = None
@@ -126,13 +129,11 @@ class SharedPacer:
         """
         self._servant = asyncio.create_task(self._serve(), name="quota")
         try:
-            while self._standing is None or self._standing.account is None or self._standing.age_s > STALE_AFTER_S:
+            while not self._ready():
+                self._tell(AWAY_REASON if self._away else "")
                 self._news.clear()
-                self._raise_failure()
-                if self._account_error is not None:
-                    raise self._account_error
-                self._tell(AWAY_REASON if self._away else self._waiting)
                 await self._news.wait()
+            self._tell("")
         except BaseException:
             await self.__aexit__()
             raise
@@ -142,12 +143,11 @@ class SharedPacer:
         for task in (self._reading, self._servant):
             if task is not None:
                 task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+                await asyncio.wait({task})
         self._give_up(self._slices.drop_all())
-        with suppress(*AWAY, BulksendError):
-            async with asyncio.timeout(CLOSE_WITHIN_S):
-                if self._standing is not None and not self._away:
+        if self._standing is not None and not self._away:
+            with suppress(*AWAY, BulksendError):
+                async with asyncio.timeout(CLOSE_WITHIN_S):
                     await self._notes(self._standing)
                     await self._lease(need=0.0)
         await self._bucket.close()
@@ -167,10 +167,12 @@ class SharedPacer:
         """
         async with self._turn:
             self._pinched = self._waited = False
+            self._hungry = self._boot() - self._left_at_s < SLICE_S / 2
             try:
                 return await self._acquire(recipients)
             finally:
                 self._awaited = 0.0
+                self._left_at_s = self._boot()
 
     def give_back(self, recipients: int, ticket: int) -> None:
         """So many of those acquired were not accepted: they do not count against the day.
@@ -186,6 +188,10 @@ class SharedPacer:
             if self._throttled_at_s is None or sent_s > self._throttled_at_s:
                 self._throttled_at_s = sent_s
             self._errand.set()
+
+    def take_up(self, settings: PaceSettings) -> None:
+        """Other settings from the next slice on; the window's length stays."""
+        self._settings = replace(settings, window_s=self._settings.window_s)
 
     def day_spent(self) -> None:
         """Believe SES: nobody is to send anything until GetAccount has been read again and shows room."""
@@ -232,15 +238,15 @@ class SharedPacer:
             self._tell(AWAY_REASON)
         elif self._hindrance is not None:
             self._tell(self._hindrance.reason)
-        self._awaited = cost
-        self._wanted = True
+        if not self._wanted or self._awaited != cost:
+            self._awaited, self._wanted = cost, True
+            self._errand.set()
         self._news.clear()
-        self._errand.set()
         await self._news.wait()
 
     def _ask_ahead(self, cost: float) -> None:
         """Ask for the next slice before it is needed, if this worker spends as fast as it gets."""
-        if self._waited and not self._wanted and self._slices.held - cost <= self._top / 2:
+        if self._hungry and self._waited and not self._wanted and self._slices.held - cost < self._top / 2:
             self._wanted = True
             self._errand.set()
 
@@ -275,32 +281,39 @@ class SharedPacer:
             self._waiting = reason
             self._observe(Waiting(reason))
 
+    def _ready(self) -> bool:
+        """Whether the quota is known."""
+        self._raise_failure()
+        known = self._standing is not None and self._standing.account is not None
+        age_s = self._standing.age_s if self._standing is not None and known else float("inf")
+        if self._account_error is not None and age_s > STALE_AFTER_S:
+            raise self._account_error
+        return age_s <= 2 * REFRESH_S or (self._account_error is not None and known)
+
     def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        """What cannot be mended here has ended the task that serves."""
+        if self._servant is not None and self._servant.done():
+            self._servant.result()
 
     # The line to the bucket -------------------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
-        """Do what is asked, and keep the quota fresh, until cancelled."""
+        """Do what is asked, and keep the quota fresh, until cancelled. Raises JournalError."""
         failures = 0
         while True:
             try:
                 await self._do_errands()
             except AWAY:
                 self._away = failures > 0  # a connection may break without the database being away
-                self._news.set()
                 if failures:
+                    self._news.set()
                     pause_s = min(BACKOFF_MOST_S, BACKOFF_S * 2**failures)
                     await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  no secret
                 failures = min(failures + 1, 10)
                 continue
-            except JournalError as error:
-                self._failure = error
+            finally:
                 self._news.set()
-                return
             failures, self._away = 0, False
-            self._news.set()
             await self._await_errand()
 
     async def _await_errand(self) -> None:
@@ -309,6 +322,8 @@ class SharedPacer:
             times.append(self._ask_at_s)
         if self._returned:
             times.append(self._return_at_s)
+        if self._slices.held:
+            times.append(self._boot() + LOOK_S)  # nobody may come for them
         wait_s = min(times) - self._boot()
         if wait_s <= 0:
             return
@@ -325,6 +340,7 @@ class SharedPacer:
             assert standing is not None
         await self._notes(standing)
         now_s = self._boot()
+        self._give_up(self._slices.drop_late(now_s, self._batch))
         if self._wanted and now_s >= self._ask_at_s and standing.account is not None:
             await self._lease(need=self._need())
         elif self._returned and now_s >= self._return_at_s:
@@ -362,7 +378,7 @@ class SharedPacer:
         returned, self._returned = self._returned, {}
         order = Order(
             need=need,
-            want=self._appetite(asked_s),
+            want=self._appetite(asked_s) if need > 0 else 0.0,
             batch=self._batch,
             held=self._slices.held,
             worth=self._worth(),
@@ -392,20 +408,28 @@ class SharedPacer:
         else:
             self._refused += 1
             self._hindrance = self._what_hinders(standing, need)
-        jitter_s = random.uniform(0.0, min(JITTER_MOST_S, JITTER_S * 2 ** min(self._refused, 10)))  # noqa: S311
-        free_at_s = self._clock.here(standing.given_until) - AHEAD_S
+            self._wanted = self._awaited > self._slices.held
+        self._ask_at_s = self._next_ask_s(answered_s, self._clock.here(standing.given_until) - AHEAD_S)
+
+    def _next_ask_s(self, now_s: float, free_at_s: float) -> float:
+        """When to ask again. Where all wait for `free_at_s`, those who got nothing come before who has just got some.
+
+        Among themselves it is left to chance; half of what may be given out ahead is left by then.
+        """
         if self._hindrance is not None:
-            self._ask_at_s = answered_s + min(self._hindrance.wait_s, LOOK_S)
-        elif free_at_s > answered_s or self._refused:
-            self._ask_at_s = max(free_at_s, answered_s) + jitter_s
-        else:
-            self._ask_at_s = float("-inf")
+            return now_s + min(self._hindrance.wait_s, LOOK_S)
+        if self._refused:
+            crowd = min(max(1.0, self._refused / 8), 8.0)  # where many want it, each may look less often
+            return max(free_at_s, now_s) + random.uniform(0.0, crowd * CHANCE_S / 2)  # noqa: S311
+        if free_at_s > now_s:
+            return free_at_s + random.uniform(CHANCE_S / 2, CHANCE_S)  # noqa: S311
+        return now_s
 
     def _appetite(self, now_s: float) -> float:
         """How much to ask for: twice as much as last time if that went quickly, half if some of it was lost."""
         if self._lost:
             self._want /= 2
-        elif self._pinched or now_s - self._leased_at_s < SLICE_S:
+        elif self._hungry and (self._pinched or now_s - self._leased_at_s < SLICE_S / 2):
             self._want *= 2
         self._lost = False
         self._want = max(float(self._batch), min(self._want, self.rate_per_s * SLICE_S))
@@ -469,7 +493,7 @@ class SharedPacer:
             standing = await self._bucket.look()
         self._take_note(standing)
         known = standing.account is not None and standing.age_s < max_age_s
-        wait_s = max_age_s - standing.age_s if known and self._hindrance is None else LOOK_S
+        wait_s = max_age_s - standing.age_s if known else LOOK_S if standing.account is not None else LOOK_SOON_S
         self._look_at_s = self._boot() + max(0.0, wait_s) + random.uniform(0.0, 0.1)  # noqa: S311
 
     async def _read_quota(self, asked_at: float) -> None:
@@ -478,10 +502,11 @@ class SharedPacer:
                 account = await self._read_account()
                 self._read = (asked_at, account, await self._own_24_hours())
             self._account_error = None
+        except asyncio.CancelledError:
+            self._unread = asked_at
+            raise
         except (BulksendError, TimeoutError, OSError) as error:
-            if not isinstance(error, AccountError):
-                error = AccountError(f"its quota was asked for in vain: {error}")
-            self._account_error = error
+            self._account_error = error if isinstance(error, AccountError) else AccountError(str(error))
             self._unread = asked_at
         self._errand.set()
         self._news.set()

@@ -21,8 +21,8 @@ Managing your SES sending limits: short bursts are tolerated) another half for r
 EARLY_S = 0.001
 """How much too early a batch may go: timers are no finer."""
 _CRUMB = 1e-6
-REMEASURE_S = 10.0
-"""After how long a measurement of the other clock gives way to one that is less exact: clocks drift."""
+DRIFT = 2e-4
+"""How much one clock may gain on the other."""
 
 
 @dataclass(slots=True)
@@ -111,12 +111,12 @@ class FarClock:
     def measure(self, asked_s: float, there: float, answered_s: float) -> None:
         """It showed `there` at some time between two of ours.
 
-        A closer measurement is kept, until it is old or the clock over there has been set.
+        A closer one from before is kept, as long as clocks drift little and that over there is not set anew.
         """
         least, most = there - answered_s, there - asked_s
         within_s = (most - least) / 2
         offset_s = self._offset_s
-        closer = within_s <= self._within_s or answered_s - self._measured_s > REMEASURE_S
+        closer = within_s <= self._within_s + DRIFT * (answered_s - self._measured_s)
         if offset_s is None or closer or not least <= offset_s <= most:
             self._offset_s, self._within_s, self._measured_s = least + within_s, within_s, answered_s
 

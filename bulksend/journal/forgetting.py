@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bulksend.journal.database import Database
 from bulksend.journal.rows import json_text, value_of
@@ -10,22 +10,59 @@ from bulksend.journal.rows import json_text, value_of
 __all__ = [
     "blank_all_texts",
     "blank_texts",
+    "doom",
     "forgotten_places",
     "is_forgotten",
+    "leave_over",
     "mark_forgotten",
     "mark_pruned",
     "pruned_at",
     "replace_snapshot",
     "snapshots_in_use",
+    "strike_out",
+    "take_over",
 ]
 
+IN_USE = "SELECT snapshot FROM campaign WHERE id NOT IN (SELECT campaign_id FROM pruned)"
 
-def replace_snapshot(db: Database, campaign_id: str, snapshot: str, size_bytes: int, sha256: str) -> None:
-    """The campaign's entries are in another file from now on."""
-    db.execute(
-        "UPDATE campaign SET snapshot = ?, snapshot_bytes = ?, snapshot_sha256 = ? WHERE id = ?",
-        (snapshot, size_bytes, sha256, campaign_id),
+
+def leave_over(db: Database, snapshot: str) -> None:
+    """Unless a campaign has it, it may be removed."""
+    db.execute("INSERT INTO leftover (name) VALUES (?) ON CONFLICT DO NOTHING", (snapshot,))
+
+
+def take_over(db: Database, snapshot: str) -> bool:
+    """It is not left over: a campaign is about to have it. Whether it can: what is being removed is as good as gone."""
+    return bool(db.execute("DELETE FROM leftover WHERE name = ? AND NOT doomed", (snapshot,)).rowcount)
+
+
+def doom(db: Database, only: str | None = None) -> set[str]:
+    """No campaign can have what is left over now, or that one of it; returns the names, to be removed."""
+    words = f"UPDATE leftover SET doomed = TRUE WHERE name NOT IN ({IN_USE})"  # noqa: S608  our own words
+    rows = (
+        db.execute(f"{words} RETURNING name")
+        if only is None
+        else db.execute(f"{words} AND name = ? RETURNING name", (only,))
     )
+    return {str(name) for (name,) in rows.fetchall()}
+
+
+def strike_out(db: Database, snapshots: Iterable[str]) -> None:
+    """There is nothing of them to be removed."""
+    db.executemany("DELETE FROM leftover WHERE name = ?", [(name,) for name in snapshots])
+
+
+def replace_snapshot(  # noqa: PLR0917  a statement's parameters
+    db: Database, campaign_id: str, before: str, snapshot: str, size_bytes: int, sha256: str
+) -> bool:
+    """The campaign's entries are in another file from now on, if they were in that one before; whether they were."""
+    taken = db.execute(
+        "UPDATE campaign SET snapshot = ?, snapshot_bytes = ?, snapshot_sha256 = ? WHERE id = ? AND snapshot = ?",
+        (snapshot, size_bytes, sha256, campaign_id, before),
+    )
+    if taken.rowcount:
+        leave_over(db, before)
+    return bool(taken.rowcount)
 
 
 def mark_forgotten(db: Database, campaign_id: str, places: Mapping[int, Sequence[int]]) -> None:
@@ -53,8 +90,10 @@ def is_forgotten(db: Database, attempt_id: int, place: int) -> bool:
 
 
 def mark_pruned(db: Database, campaign_id: str, at: float) -> None:
-    """The list is removed; a second time changes nothing."""
+    """The list is left over, to be removed; a second time changes nothing of when."""
     db.execute("INSERT INTO pruned (campaign_id, at) VALUES (?, ?) ON CONFLICT DO NOTHING", (campaign_id, at))
+    for (snapshot,) in db.execute("SELECT snapshot FROM campaign WHERE id = ?", (campaign_id,)).fetchall():
+        leave_over(db, snapshot)
 
 
 def pruned_at(db: Database, campaign_id: str) -> float | None:
@@ -65,8 +104,7 @@ def pruned_at(db: Database, campaign_id: str) -> float | None:
 
 def snapshots_in_use(db: Database) -> set[str]:
     """File names of the snapshots of all campaigns that were not pruned."""
-    rows = db.execute("SELECT snapshot FROM campaign WHERE id NOT IN (SELECT campaign_id FROM pruned)")
-    return {str(name) for (name,) in rows}
+    return {str(name) for (name,) in db.execute(IN_USE)}
 
 
 def blank_texts(db: Database, address: str) -> None:

@@ -16,6 +16,8 @@ __all__ = ["check_identity"]
 
 STATUS = "DATABASE_CHANGED"
 UNKNOWN = Identity("", "")
+LOST_BLOCKS = 1_000_000
+"""More blocks of attempt ids than can have been given out since what the database remembers."""
 NOT_TOLD = (
     psycopg.errors.InsufficientPrivilege,
     psycopg.errors.UndefinedFunction,
@@ -57,6 +59,8 @@ def check_identity(db: PgDatabase) -> None:
 def _halt_everything(db: PgDatabase, seen_at: float) -> None:
     since = datetime.fromtimestamp(seen_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     reason = f"the database failed over or was restored: what was sent after {since} may be missing in its journal"
+    # Workers may still await answers to attempts that the database has forgotten: no other attempt may have their ids.
+    db.execute("SELECT setval('attempt_block', nextval('attempt_block') + ?)", (LOST_BLOCKS,))
     (now,) = db.execute("SELECT store_now()").fetchone()
     for campaign_id, name in db.execute(
         "SELECT id, name FROM campaign WHERE state NOT IN ('finished', 'cancelled') ORDER BY id FOR UPDATE"

@@ -45,6 +45,8 @@ LEASES_LOCK = 0x6C656173
 """… and whoever takes a lease that one ('leas'), for the length of a transaction."""
 SEEN_WITHIN_S = 30.0
 """A store where a worker was seen so lately is being looked after."""
+STALLED_PART = 0.25
+"""Of a lease: for so long a worker that stands still in a transaction may hold up others, who still renew in time."""
 NOBODY = "nobody"
 """The holder of attempts that were never sent."""
 
@@ -199,7 +201,13 @@ class PostgresJournal(Records):
         """Be a worker: chunks may be opened inside."""
         self._holder = os.urandom(8).hex()
         self._held.clear()
-        writer = PostgresWriter(self._server, self._holder, on_trouble=self.on_trouble, on_connect=check_identity)
+        writer = PostgresWriter(
+            self._server,
+            self._holder,
+            on_trouble=self.on_trouble,
+            on_connect=check_identity,
+            stalled_after_s=self._lease_s * STALLED_PART,
+        )
         writer.on_commit = self.on_commit
         self._writer = writer
         try:
@@ -225,7 +233,7 @@ class PostgresJournal(Records):
                     held.good_until_s = asked_s + self._lease_s
                     kept.add((campaign_id, number))
             for lost in self._held.keys() - kept:
-                del self._held[lost]
+                self._held.pop(lost, None)  # the event loop's thread may have let go of it just now
             db.execute("UPDATE identity SET seen_at = store_now() WHERE seen_at < store_now() - 5")
             self._measure(db)
             return kept

@@ -28,6 +28,8 @@ KEEPALIVE = {
     "tcp_user_timeout": 15000,
 }
 """A server that is gone without a word is missed within about 15 s (libpq, Connection Parameters)."""
+STALLED_AFTER = "SET LOCAL idle_in_transaction_session_timeout = '30s'"
+"""Whoever is frozen, or gone without a word, while he decides something holds up the workers for no longer."""
 IDS_IN_BLOCK = 10_000
 """Attempt ids to a number of the sequence attempt_block."""
 MIGRATIONS = "migrations"
@@ -78,9 +80,9 @@ def translated(statement: str) -> Any:
 def is_outage(error: BaseException) -> bool:
     """Whether it is the server's trouble, which may pass: not reached, shut down, no room, read-only after a failover.
 
-    SQLSTATE classes 08, 53, 57, 58, 40 and 25006 (PostgreSQL, Error Codes). A lost connection has no code.
+    SQLSTATE classes 08, 53, 57, 58, 40, 25006 and 25P03 (PostgreSQL, Error Codes). A lost connection has no code.
     """
-    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction | psycopg.errors.IdleInTransactionSessionTimeout):
         return True
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
 
@@ -115,6 +117,7 @@ class PgServer:
         """A transaction, durable at the end of the block. Raises JournalError."""
         with self._transaction("BEGIN ISOLATION LEVEL READ COMMITTED", "written") as db:
             db.connection.execute("SET LOCAL synchronous_commit = on")
+            db.connection.execute(STALLED_AFTER)
             yield db
 
     @contextmanager

@@ -94,7 +94,9 @@ class PostgresWriter(GroupWriter):
     """Does operations in transactions on one connection, which it makes anew whenever it is lost.
 
     `on_trouble` is told what is wrong while the database cannot be written, and "" when it can again; `on_connect` may
-    look at each new connection and raise JournalError. An operation that raises BulksendError fails alone.
+    look at each new connection and raise JournalError. An operation that raises BulksendError fails alone. When this
+    process does not go on within `stalled_after_s` in the midst of a transaction, as it is frozen or its machine is gone,
+    the database ends that, and nobody waits any longer for the rows that it has locked.
     """
 
     def __init__(
@@ -104,11 +106,13 @@ class PostgresWriter(GroupWriter):
         *,
         on_trouble: Callable[[str], None],
         on_connect: Callable[[PgDatabase], None],
+        stalled_after_s: float,
         max_group: int = 256,
     ) -> None:
         super().__init__(max_group)
         self._server = server
         self._holder = holder
+        self._stalled_after_s = stalled_after_s
         self._on_trouble = on_trouble
         self._on_connect = on_connect
         self._db: PgDatabase | None = None
@@ -131,6 +135,10 @@ class PostgresWriter(GroupWriter):
                 self._try(group)
             except psycopg.Error as error:
                 self._let_go()
+                if len(group) > 1 and not is_outage(error):
+                    for operation in group:  # whatever is wrong is wrong with one of them: the others go on
+                        self._commit([operation])
+                    return None
                 failure = self._server.explained(error, "written")
                 if not is_outage(error) or self._given_up.is_set():
                     return _fail(group, failure)
@@ -151,6 +159,7 @@ class PostgresWriter(GroupWriter):
         if db is None:
             db = PgDatabase(self._server.connect())
             try:
+                db.execute(STALLED_AFTER, (f"{self._stalled_after_s * 1000:.0f}ms",))
                 self._on_connect(db)
             except BaseException:
                 db.connection.close()
@@ -224,6 +233,7 @@ class PostgresWriter(GroupWriter):
             self._on_trouble(trouble)
 
 
+STALLED_AFTER = "SELECT set_config('idle_in_transaction_session_timeout', ?, false)"
 INSERT_ATTEMPTS = (
     "INSERT INTO attempt (id, campaign_id, chunk, epoch, first, count, indices, recipients, holder, at) "
     "SELECT id, campaign_id, chunk, epoch, first, count, indices::integer[], recipients, %s, %s "
@@ -234,8 +244,10 @@ INSERT_OUTCOMES = (
     "INSERT INTO outcome (attempt_id, at, spent, message_ids, exceptions) "
     "SELECT attempt_id, store_now(), spent, message_ids::text[], exceptions::jsonb "
     "FROM unnest(%s::bigint[], %s::integer[], %s::text[], %s::text[]) "
-    "AS new (attempt_id, spent, message_ids, exceptions) ON CONFLICT (attempt_id) DO NOTHING"
+    "AS new (attempt_id, spent, message_ids, exceptions) "
+    "WHERE EXISTS (SELECT 1 FROM attempt WHERE attempt.id = new.attempt_id) ON CONFLICT (attempt_id) DO NOTHING"
 )
+"""An attempt that the database does not know was made before it failed over or was restored: it is in doubt there."""
 LOCK_CHUNKS = (
     "SELECT 1 FROM chunk k JOIN unnest(%s::text[], %s::integer[]) AS late (campaign_id, number) "
     "ON k.campaign_id = late.campaign_id AND k.number = late.number ORDER BY k.campaign_id, k.number FOR UPDATE OF k"

@@ -8,18 +8,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import ClassVar
 
-from bulksend.errors import CampaignUnknownError
+from bulksend.errors import CampaignBusyError, CampaignUnknownError
 from bulksend.journal.database import Database, Living
 from bulksend.journal.deciding import PENDING_AGAIN, reopen, settle_once, stands
 from bulksend.journal.forgetting import (
     blank_all_texts,
     blank_texts,
+    doom,
     forgotten_places,
+    leave_over,
     mark_forgotten,
     mark_pruned,
     pruned_at,
     replace_snapshot,
     snapshots_in_use,
+    strike_out,
+    take_over,
 )
 from bulksend.journal.reading import Sender, ledger_of, recipients_by_minute, reports_of, tally_of
 from bulksend.journal.rows import (
@@ -47,6 +51,9 @@ from bulksend.schedule import Schedule
 
 __all__ = ["Records"]
 
+AGAIN = (
+    "The store's lock was lost: the database was restarted, or the connection to it broke. Run the same command again."
+)
 REMOVED = EntryOutcome(Verdict.DEAD, "FORGOTTEN", "removed at the person's request")
 
 
@@ -142,9 +149,18 @@ class Records(ABC):
         return None if row is None else campaign_from_row(row)
 
     def add(self, campaign: Campaign, chunks: Sequence[ChunkInfo]) -> None:
-        """Make a campaign known, with its chunks, at once and durably."""
+        """Make a campaign known, with its chunks, at once and durably. Its snapshot was announced.
+
+        Raises:
+            CampaignBusyError: the snapshot was removed meanwhile; the campaign is not known.
+        """
         marks = ", ".join("?" * len(CAMPAIGN_COLUMNS.split(", ")))
         with self.deciding() as db:
+            if not take_over(db, campaign.snapshot):
+                raise CampaignBusyError(
+                    f"it has removed the list of {campaign.name!r} while that was being planned, so nothing is planned",
+                    hint=AGAIN,
+                )
             db.execute(f"INSERT INTO campaign ({CAMPAIGN_COLUMNS}) VALUES ({marks})", campaign_to_row(campaign))  # noqa: S608
             db.executemany(
                 "INSERT INTO chunk (campaign_id, number, entries, recipients) VALUES (?, ?, ?, ?)",
@@ -219,13 +235,43 @@ class Records(ABC):
 
     # What is removed --------------------------------------------------------------------------------------------------
 
+    def store_id(self) -> str:
+        """What tells this store from all others: 32 hexadecimal digits, the same for as long as its tables live."""
+        with self.reading() as db:
+            (found,) = db.execute("SELECT id FROM store").fetchone()
+        return str(found)
+
+    def announce_snapshot(self, snapshot: str) -> None:
+        """A snapshot of this file name is about to be made: until a campaign has it, it is left over. Durable."""
+        with self.deciding() as db:
+            leave_over(db, snapshot)
+
+    def doom_leftovers(self) -> set[str]:
+        """File names of the snapshots that are left over; from now on no campaign can have them. They may be removed.
+
+        Only while nobody plans or rewrites: what is being made is left over, too.
+        """
+        with self.deciding() as db:
+            return doom(db)
+
+    def doom_snapshot(self, snapshot: str) -> bool:
+        """Whether no campaign has this one, nor can from now on: then whoever made it may remove it."""
+        with self.deciding() as db:
+            leave_over(db, snapshot)
+            return bool(doom(db, snapshot))
+
+    def strike_out(self, snapshots: Iterable[str]) -> None:
+        """They were doomed, or never made, and nothing of them is there."""
+        with self.deciding() as db:
+            strike_out(db, snapshots)
+
     def snapshots_in_use(self) -> set[str]:
         """File names of the snapshots that campaigns have; not of those that were pruned."""
         with self.reading() as db:
             return snapshots_in_use(db)
 
     def prune(self, campaign: Campaign) -> None:
-        """Its list is about to be removed: blank every text that may name recipients, SES's and people's.
+        """Its list is left over from now on: blank every text that may name recipients, SES's and people's.
 
         Statuses, message ids and numbers stay. Only while nobody sends; `clear_free_space` is the last step.
         """
@@ -249,12 +295,22 @@ class Records(ABC):
         """Take up a rewritten snapshot; those of `places` (by chunk) that are pending are dead in the same transaction.
 
         None of `places` becomes pending again, whoever asks for it. What was cancelled is not sent anyway, and stays
-        so. Returns how many became dead. Only while nobody sends.
+        so. Returns how many became dead. Only while nobody sends. The snapshot was announced; the one that the campaign
+        had is left over.
+
+        Raises:
+            CampaignBusyError: the snapshot was removed meanwhile, or the campaign's own exchanged; nothing is changed.
         """
         dropped = 0
         with self.deciding() as db:
             self._touch(db, campaign.id, places)
-            replace_snapshot(db, campaign.id, snapshot, size_bytes, sha256)
+            if not take_over(db, snapshot) or not replace_snapshot(
+                db, campaign.id, campaign.snapshot, snapshot, size_bytes, sha256
+            ):
+                raise CampaignBusyError(
+                    f"it has removed a list while that of {campaign.name!r} was being written anew: that is as it was",
+                    hint=AGAIN,
+                )
             mark_forgotten(db, campaign.id, places)
             if campaign.state is CampaignState.CANCELLED:
                 return 0

@@ -32,4 +32,18 @@ FROM campaign;
 DROP TABLE campaign;
 ALTER TABLE campaign_3 RENAME TO campaign;
 
+-- What may be removed from the shelf: snapshots that are being made, and those that no campaign has any more. All others
+-- stay, whoever made them.
+CREATE TABLE leftover (
+    name   TEXT PRIMARY KEY,                     -- of the snapshot's file
+    doomed INTEGER NOT NULL DEFAULT FALSE        -- it is being removed: no campaign can have it
+) STRICT, WITHOUT ROWID;
+
+-- What tells this store from all others: one row.
+CREATE TABLE store (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    id  TEXT NOT NULL
+) STRICT;
+INSERT INTO store VALUES (1, lower(hex(randomblob(16))));
+
 PRAGMA user_version = 3;

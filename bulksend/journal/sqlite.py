@@ -362,7 +362,8 @@ class SqliteJournal(Records):
         if sender.campaign is None:
             return CampaignBusyError(
                 f"{who} holds the store in {self.path.parent}",
-                hint="If it is a worker, leave the campaign to it: bulksend submit. Else wait, or end it.",
+                hint="A worker takes campaigns that are left to it: bulksend submit. What another process sends can be "
+                "stopped: bulksend pause NAME.",
             )
         return CampaignBusyError(
             f"{who} is sending {sender.campaign!r} from the store in {self.path.parent}",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bulksend.errors import SnapshotError
+from bulksend.recipients.scratch import abandoned_scratch
 
 __all__ = ["SNAPSHOT_NAME", "FolderShelf", "local_errors_in_words"]
 
 SNAPSHOT_NAME = re.compile(r"[0-9a-z]{26}(\.\d+)?(\.skipped)?\.parquet")
 """File names of snapshots, of rewritten ones, and of the skipped rows beside them. No other file is ever touched."""
-_SCRATCH = ".*.planning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +60,9 @@ class FolderShelf:
             path.unlink(missing_ok=True)
 
     def scratch(self) -> list[Path]:
-        """See Shelf. A plan locks its scratch folder while it lives, and the workshop while it makes one."""
-        found: list[Path] = []
+        """See Shelf."""
         with local_errors_in_words(self.folder):
-            if not self.folder.is_dir():
-                return found
-            with _locked(self.folder):
-                for folder in sorted(self.folder.glob(_SCRATCH)):
-                    try:
-                        with _locked(folder, wait=False):
-                            found.append(folder)
-                    except (BlockingIOError, FileNotFoundError):
-                        continue
-        return found
+            return abandoned_scratch(self.folder)
 
     def tidy(self, in_use: Callable[[], set[str]]) -> None:
         """There is no cache."""
@@ -101,16 +89,6 @@ class FolderShelf:
                 return [path for path in self.folder.iterdir() if pattern.fullmatch(path.name)]
             except FileNotFoundError:
                 return []
-
-
-@contextmanager
-def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -5,15 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from bulksend.recipients.folder_shelf import SNAPSHOT_NAME, FolderShelf, local_errors_in_words
 from bulksend.recipients.s3 import S3Folder
-from bulksend.recipients.scratch import sync_folder
+from bulksend.recipients.scratch import alone, is_at, sync_folder
 from bulksend.recipients.skipped import path_of_skipped
 
 __all__ = ["S3Shelf"]
@@ -88,7 +86,7 @@ class S3Shelf:
         """Into the cache, unless another process has just done so."""
         path = self.cache.workshop / name
         part = path.with_name(f".{name}.part")
-        with local_errors_in_words(path), _alone(part) as file:
+        with local_errors_in_words(path), alone(part) as file:
             if self.cache.size_bytes(name) == size_bytes:
                 return
             file.truncate(0)
@@ -98,24 +96,6 @@ class S3Shelf:
             os.fsync(file.fileno())
             part.replace(path)
             sync_folder(path.parent)
-
-
-@contextmanager
-def _alone(part: Path) -> Iterator[BinaryIO]:
-    """A file that nobody else writes meanwhile; waits for whoever does. If it has its name still at the end, it goes.
-
-    A killed process leaves the file without a lock, and the next one begins it anew.
-    """
-    while True:
-        with os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_at(file, part):  # else whoever had it is done with it
-                try:
-                    yield file
-                finally:
-                    if _is_at(file, part):
-                        part.unlink()
-                return
 
 
 def _remove_abandoned(part: Path) -> None:
@@ -128,12 +108,5 @@ def _remove_abandoned(part: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        if _is_at(file, part):
+        if is_at(file, part):
             part.unlink()
-
-
-def _is_at(file: BinaryIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False

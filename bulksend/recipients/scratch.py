@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -13,44 +14,98 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-    from typing import Any
+    from typing import Any, BinaryIO
 
-__all__ = ["Cells", "create_private", "scratch_folder", "sync_folder"]
+__all__ = ["Cells", "abandoned_scratch", "alone", "create_private", "is_at", "scratch_folder", "sync_folder"]
 
 _SUFFIX = ".planning"
+_LOCK = ".planning.lock"
+"""Files are locked, not folders: a folder cannot be opened for writing, and NFS locks nothing else (man 2 flock)."""
 
 
 @contextlib.contextmanager
 def scratch_folder(folder: Path, name: str) -> Iterator[Path]:
     """A private folder inside `folder`, removed at the end; `folder` is made (0700) if it is not there.
 
-    A process holds a lock on its scratch folder while it lives. Folders without such a lock are what a killed process
+    A process holds a lock in its scratch folder while it lives. Folders without such a lock are what a killed process
     left, and are removed first.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f".{name}{_SUFFIX}"
-    with _locked(folder):  # nobody sweeps between making the folder and locking it
-        for leftover in folder.glob(f".*{_SUFFIX}"):
-            with contextlib.suppress(BlockingIOError, FileNotFoundError), _locked(leftover, wait=False):
-                shutil.rmtree(leftover)
+    with alone(folder / _LOCK):  # nobody sweeps between making the folder and locking it
+        for leftover in _abandoned(folder):
+            shutil.rmtree(leftover)
         path.mkdir(mode=0o700)
-        lock = os.open(path, os.O_RDONLY)
+        lock = create_private(path / _LOCK)
         fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         yield path
     finally:
-        shutil.rmtree(path)
-        os.close(lock)
+        for file in path.iterdir():  # first, since there may be no room for anything else
+            if file.name != _LOCK:
+                file.unlink()
+        with alone(folder / _LOCK):  # nor between letting go of it and removing it
+            os.close(lock)  # what is open, NFS keeps under another name
+            shutil.rmtree(path)
+
+
+def abandoned_scratch(folder: Path) -> list[Path]:
+    """Scratch folders inside `folder` that killed processes have left."""
+    if not any(folder.glob(f".*{_SUFFIX}")):
+        return []
+    with alone(folder / _LOCK):
+        return list(_abandoned(folder))
+
+
+def _abandoned(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.glob(f".*{_SUFFIX}")):
+        try:
+            lock = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+        except NotADirectoryError:
+            continue
+        except FileNotFoundError:  # killed before it could lock it
+            yield path
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)
+        yield path
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
+def alone(path: Path) -> Iterator[BinaryIO]:
+    """A file that nobody else has meanwhile; waits for whoever does. If it has its name still at the end, it goes.
+
+    A killed process leaves the file without a lock, and the next one takes it up.
+    """
+    while True:
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno != errno.ESTALE:
+                    raise
+                continue
+            if is_at(file, path):  # else whoever had it is done with it
+                try:
+                    yield file
+                finally:
+                    if is_at(file, path):
+                        path.unlink()
+                return
+
+
+def is_at(file: BinaryIO, path: Path) -> bool:
+    """Whether an open file still has this name."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
-    finally:
-        os.close(descriptor)
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESTALE):  # the latter on NFS, for a file that others have removed
+            raise
+        return False
 
 
 def create_private(path: Path) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
-from itertools import count
 
-from bulksend.errors import SnapshotError, UsageError
+from bulksend.errors import CampaignBusyError, SnapshotError, UsageError
 from bulksend.model import Campaign
 from bulksend.recipients import FORGOTTEN_ADDRESS, Removed, forgettable, remove_address
 from bulksend.worker.store import Store
@@ -33,7 +33,8 @@ def forget(store: Store, address: str) -> Forgotten:
     """Remove an address, compared as duplicates are, with all that is kept of it; numbers and states stay.
 
     Raises:
-        CampaignBusyError: somebody sends from the store, or plans in it.
+        CampaignBusyError: somebody sends from the store, or plans in it; or its lock was lost, and somebody removed
+            what this made. The same command goes on where it stopped.
         JournalError: the journal cannot be written.
         SnapshotError: a snapshot is missing or damaged, or cannot be written anew.
         UsageError: it is no address that could be in a list.
@@ -48,21 +49,24 @@ def forget(store: Store, address: str) -> Forgotten:
                 _refuse_lost(store, campaign)
                 pruned += 1
                 continue
+            name = _new_name(campaign)
+            store.journal.announce_snapshot(name)
             removed = remove_address(
                 store.snapshot_of(campaign),
                 key,
                 address,
                 size_bytes=campaign.snapshot_bytes,
                 sha256=campaign.snapshot_sha256,
-                name=_new_name(store, campaign),
+                name=name,
             )
-            if removed.rows:
-                store.shelf.put(store.shelf.workshop / removed.snapshot)
             mentions += removed.mentions
-            if removed.rows:
-                campaigns += 1
-                rows += removed.rows
-                never_sent += _take_up(store, campaign, removed)
+            if not removed.rows:
+                store.journal.strike_out({name})
+                continue
+            store.shelf.put(store.shelf.workshop / name)
+            campaigns += 1
+            rows += removed.rows
+            never_sent += _take_up(store, campaign, removed)
         store.journal.forget_address(key)
         store.journal.clear_free_space()
     return Forgotten(campaigns, rows, never_sent, mentions, pruned)
@@ -79,18 +83,21 @@ def _refuse_lost(store: Store, campaign: Campaign) -> None:
 
 
 def _take_up(store: Store, campaign: Campaign, removed: Removed) -> int:
-    dropped = store.journal.forget_entries(
-        campaign,
-        removed.places,
-        snapshot=removed.snapshot,
-        size_bytes=removed.size_bytes,
-        sha256=removed.sha256,
-    )
+    try:
+        dropped = store.journal.forget_entries(
+            campaign,
+            removed.places,
+            snapshot=removed.snapshot,
+            size_bytes=removed.size_bytes,
+            sha256=removed.sha256,
+        )
+    except CampaignBusyError:
+        store.discard(removed.snapshot)  # whoever has swept its name away is done with it
+        raise
     store.sweep()
     return dropped
 
 
-def _new_name(store: Store, campaign: Campaign) -> str:
-    """One that no file of the campaign has."""
-    names = (f"{campaign.id}.{number}.parquet" for number in count(1))
-    return next(name for name in names if name != campaign.snapshot and not store.shelf.exists(name))
+def _new_name(campaign: Campaign) -> str:
+    """One that no file of the campaign has or had, on any machine."""
+    return f"{campaign.id}.{secrets.randbelow(10**12)}.parquet"

@@ -6,13 +6,12 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from bulksend.config import AttachedFile, CampaignFile, Settings, frozen_keys, read_attachments
-from bulksend.errors import CampaignChangedError, ListError, SnapshotError
+from bulksend.errors import CampaignChangedError, ListError
 from bulksend.model import Binding, Campaign, CampaignState, Policy
 from bulksend.recipients import Mapping, Snapshot, skipped_rows, take_snapshot
 from bulksend.recipients.source import ListFormat, list_digest
@@ -55,6 +54,7 @@ def plan(
 
     Raises:
         AccountError: the account that the campaign is bound to cannot be found out.
+        CampaignBusyError: the store's lock was lost, and somebody has removed the snapshot. Nothing is planned.
         ConfigError: an attachment cannot be read.
         CampaignChangedError: the name is known, with something else behind it; the keys that differ are named.
         ListError: the list cannot be used, or has no usable recipient.
@@ -76,7 +76,7 @@ def plan(
         return Planned(store.journal.campaign(file.name), is_new=False)
     campaign_id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
     template = template_use(file, settings, binding)
-    with store.planning():
+    with store.planning(f"{campaign_id}.parquet"):
         snapshot = take_snapshot(
             file.recipients.path,
             _mapping(file, template.names),
@@ -86,30 +86,18 @@ def plan(
             limit=limit,
             on_progress=on_progress,
         )
-        try:
-            campaign = _campaign(campaign_id, file, binding, snapshot, attached, frozen)
-            _refuse_empty(campaign, file.recipients.path, snapshot.path)
-            if not again:
-                _refuse_repetition(campaign, store)
-            store.shelf.put(snapshot.path)
-            store.journal.add(campaign, snapshot.chunks)
-        except BaseException:
-            remove_snapshot(store, snapshot.path)
-            raise
+        campaign = _campaign(campaign_id, file, binding, snapshot, attached, frozen)
+        _refuse_empty(campaign, file.recipients.path, snapshot.path)
+        if not again:
+            _refuse_repetition(campaign, store)
+        store.shelf.put(snapshot.path)
+        store.journal.add(campaign, snapshot.chunks)
     return Planned(campaign, is_new=True, warnings=(*template.warnings, *snapshot.warnings))
 
 
 def policy_of(file: CampaignFile) -> Policy:
     """What the campaign file says of doubt and retries."""
     return Policy(file.policy.in_doubt == "resend", file.policy.max_attempts)
-
-
-def remove_snapshot(store: Store, path: Path) -> None:
-    """Both its files, here and wherever they were put."""
-    for name in (path, path.with_suffix(".skipped.parquet")):
-        with suppress(SnapshotError):  # it is swept away later
-            store.shelf.remove(name.name)
-        name.unlink(missing_ok=True)
 
 
 def _form(file: CampaignFile, settings: Settings) -> ListFormat:

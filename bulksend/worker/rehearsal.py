@@ -117,5 +117,5 @@ def redirected(chunk: Chunk, address: str) -> Chunk:
 @contextmanager
 def _throw_away(settings: Settings) -> Iterator[tuple[Store, Settings]]:
     with tempfile.TemporaryDirectory(prefix="bulksend-") as folder:
-        private = settings.model_copy(update={"store": f"sqlite:{folder}/store"})
+        private = settings.model_copy(update={"store": f"sqlite:{folder}/store", "snapshots": None})
         yield Store.open(private, Path(folder)), private

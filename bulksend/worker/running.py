@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
@@ -17,6 +17,7 @@ from bulksend.config import Settings
 from bulksend.engine import Engine, Handout, Pacer
 from bulksend.errors import CampaignChangedError
 from bulksend.facts import Audience
+from bulksend.journal import Journal, SqliteJournal
 from bulksend.model import Binding, Campaign, CampaignState, Chunk
 from bulksend.pacing import Lanes, PaceSettings, QuotaPacer
 from bulksend.recipients import SnapshotReader
@@ -34,6 +35,9 @@ from bulksend.ses import (
 from bulksend.worker.access import aws_access
 from bulksend.worker.store import Store
 
+if TYPE_CHECKING:
+    from bulksend.fleet import SharedPacer
+
 __all__ = ["AccountAtWork", "ChunkThread", "bound_access", "event_loop", "pace_of", "running", "settle_down", "working"]
 
 MAX_FLYING_BYTES = 64 * 1024 * 1024
@@ -50,7 +54,7 @@ class AccountAtWork:
     access: AwsAccess
     clock: ServerClock
     lanes: Lanes
-    pacer: QuotaPacer
+    pacer: QuotaPacer | SharedPacer
 
     def take_up(self, settings: Settings) -> None:
         """What the settings leave us of the quota from now on."""
@@ -80,15 +84,37 @@ async def working(
     if not binding.endpoint_url:
         await refuse_other_account(binding, access)
     clock = ServerClock()
-    journal = store.journal
-    sent = await asyncio.to_thread(journal.sent_by_minute, binding.account, binding.region, journal.now() - DAY_S)
     async with (
         Account(access, clock) as account,
-        QuotaPacer(
-            account.read, settings=pace_of(settings), sent=sent, observe=audience.observe, now=journal.now
-        ) as pacer,
+        await _pacer(account, binding, settings, store.journal, audience) as pacer,
     ):
         yield AccountAtWork(access, clock, Lanes(pacer), pacer)
+
+
+async def _pacer(
+    account: Account, binding: Binding, settings: Settings, journal: Journal, audience: Audience
+) -> QuotaPacer | SharedPacer:
+    """This process's own, or on PostgreSQL one of those that share a bucket."""
+
+    def sent() -> list[tuple[float, int]]:
+        return journal.sent_by_minute(binding.account, binding.region, journal.now() - DAY_S)
+
+    pace = pace_of(settings)
+    if isinstance(journal, SqliteJournal):
+        return QuotaPacer(
+            account.read,
+            settings=pace,
+            sent=await asyncio.to_thread(sent),
+            observe=audience.observe,
+            now=journal.now,
+        )
+    from bulksend.fleet import Bucket, SharedPacer, connecting  # noqa: PLC0415  its libraries may not be installed
+
+    async def own_24_hours() -> float:
+        return float(sum(recipients for _, recipients in await asyncio.to_thread(sent)))
+
+    bucket = Bucket(connecting(journal.url), binding.account, binding.region)
+    return SharedPacer(account.read, bucket, own_24_hours=own_24_hours, settings=pace, observe=audience.observe)
 
 
 @asynccontextmanager

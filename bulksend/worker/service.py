@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -33,7 +33,8 @@ __all__ = ["Service"]
 LOOK_EVERY_S = 1.0
 TRY_AGAIN_S = 10.0
 """After trouble that may pass: an account or a shelf that cannot be reached."""
-ABANDONED_WITHIN_S = 10.0
+ABANDONED_WITHIN_S = 3.0
+TIDY_EVERY_S = 3600.0
 TAKEN_UP = (CampaignState.QUEUED, CampaignState.SENDING)
 PASSING = (AccountError, ShelfUnreachableError, JournalError)
 
@@ -94,13 +95,15 @@ class Service:
         """
         async with self._at_work():
             self.ready.set()
+            tidying = asyncio.create_task(self._tidy(), name="tidying")
             try:
                 while not self._stop.is_set():
-                    await self._look()
+                    await self._unless_stopped(self._look())
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(LOOK_EVERY_S):
                             await self._stop.wait()
             finally:
+                tidying.cancel()
                 await self._drain()
         if self.failure is not None:
             raise self.failure
@@ -134,6 +137,13 @@ class Service:
         for at_work in self._accounts.values():
             at_work.take_up(settings)
 
+    async def _tidy(self) -> None:
+        """Let go of lists that are gone from the store, also where this machine has nothing but copies of them."""
+        while True:
+            with contextlib.suppress(BulksendError):
+                await asyncio.to_thread(self._store.tidy_cache)
+            await asyncio.sleep(TIDY_EVERY_S)
+
     @property
     def campaigns(self) -> list[str]:
         """Names of what is being sent in this process."""
@@ -160,6 +170,17 @@ class Service:
                 self._journal.on_trouble = trouble
                 self._fleet = await self._stack.enter_async_context(fleet_of(self._journal, self._due))
             yield
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for it until told to stop, and no longer: the database may be away."""
+        working, stopping = asyncio.create_task(work), asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
 
     async def _drain(self) -> None:
         for run in self._runs.values():

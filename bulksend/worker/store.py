@@ -6,13 +6,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bulksend.config import CampaignFile, Settings, load_campaign
-from bulksend.errors import CampaignBusyError, ConfigError, UsageError
+from bulksend.errors import BulksendError, CampaignBusyError, ConfigError, SnapshotError, UsageError
 from bulksend.journal import SQLITE, Journal, SqliteJournal, open_postgres
 from bulksend.model import Campaign, CampaignState, Tally
 from bulksend.recipients import FolderShelf, Shelf, SnapshotReader, open_shelf
@@ -35,7 +35,11 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The journal, and where the snapshots are. `folder` is what there is of it on this machine."""
+    """The journal, and where the snapshots are. `folder` is what there is of it on this machine.
+
+    What is on the shelf is the store's alone. Only what the journal calls left over is ever removed from it: what the
+    journal does not know may be some campaign's that is in a later copy of this journal.
+    """
 
     folder: Path
     journal: Journal
@@ -57,9 +61,9 @@ class Store:
                     hint="Say where the lists of planned campaigns are kept, so that every worker sees them: "
                     'snapshots = "/a/shared/folder", or "s3://bucket/prefix".',
                 )
-            folder = cache_folder()
             journal = open_postgres(named, lease_s=settings.fleet.lease_s)
-            return cls(folder, journal, _shelf(settings, settings.snapshots, folder))
+            folder = cache_folder() / journal.store_id()
+            return cls(folder, journal, _shelf(settings, settings.snapshots, journal, folder))
         folder = beside / FOLDER if named is None else Path(named.removeprefix(SQLITE))
         return cls.at(folder, settings)
 
@@ -69,7 +73,7 @@ class Store:
         journal = SqliteJournal(folder / "journal.db", now=now)
         if settings is None or settings.snapshots is None:
             return cls(folder, journal, FolderShelf(folder / SNAPSHOTS))
-        return cls(folder, journal, _shelf(settings, settings.snapshots, folder))
+        return cls(folder, journal, _shelf(settings, settings.snapshots, journal, folder))
 
     def snapshot_of(self, campaign: Campaign) -> Path:
         """The campaign's snapshot, as a file on this machine. Raises SnapshotError."""
@@ -83,9 +87,17 @@ class Store:
             UsageError: it was pruned.
         """
         self.refuse_pruned(campaign)
-        return SnapshotReader(
-            self.snapshot_of(campaign), size_bytes=campaign.snapshot_bytes, sha256=campaign.snapshot_sha256
-        )
+        path = self.snapshot_of(campaign)
+        try:
+            return SnapshotReader(path, size_bytes=campaign.snapshot_bytes, sha256=campaign.snapshot_sha256)
+        except SnapshotError as error:
+            if isinstance(self.shelf, FolderShelf):
+                raise
+            raise SnapshotError(
+                error.detail,
+                hint=f"{path} is this machine's copy of it: remove that file, and it is fetched anew. If that is no "
+                "better, restore it from a backup where snapshots are kept. Nothing more is sent without it.",
+            ) from error
 
     def standing(self, name: str) -> Standing:
         """Where a campaign stands. Raises CampaignUnknownError."""
@@ -101,25 +113,34 @@ class Store:
                 return Standing(campaign, tally, orphaned=True)
 
     @contextmanager
-    def planning(self) -> Iterator[None]:
-        """While a snapshot is made that the journal does not know yet; what killed processes left is removed first.
+    def planning(self, snapshot: str) -> Iterator[None]:
+        """While a snapshot of this name is made for a new campaign; if none has it in the end, it is removed again.
+
+        What killed processes left is removed first.
 
         Raises:
             JournalError: the store cannot be used.
+            SnapshotError: the shelf cannot be used.
         """
         with self.journal.plans(alone=True) as alone:
             if alone:  # else somebody plans, or removes a person: then it is for the next one to do
                 self.sweep()
         with self.journal.plans(alone=False):
-            yield
+            self.journal.announce_snapshot(snapshot)
+            try:
+                yield
+            except BaseException:
+                self.discard(snapshot)
+                raise
 
     @contextmanager
     def tidied(self) -> Iterator[None]:
-        """While lists are removed: nobody plans, and nothing of a list is there but what the journal names.
+        """While lists are removed: nobody plans, and what is left over is gone.
 
         Raises:
             CampaignBusyError: a plan is being made.
             JournalError: the store cannot be used.
+            SnapshotError: the shelf cannot be used.
         """
         with self.journal.plans(alone=True) as alone:
             if not alone:
@@ -131,19 +152,46 @@ class Store:
             yield
 
     def sweep(self) -> int:
-        """Remove what no campaign has: lists of plans and removals that were killed, and pruned ones. Returns files.
+        """Remove what is left over: lists of plans and removals that were killed, and pruned ones. Returns files.
 
         Only inside `tidied()` or at the beginning of `planning()`: a plan's files have no campaign yet.
         """
         for folder in self.shelf.scratch():
             shutil.rmtree(folder)
-        used = self.journal.snapshots_in_use()
-        used |= {str(Path(name).with_suffix(".skipped.parquet")) for name in used}
-        left = self.shelf.names() - used
-        for name in left:
-            self.shelf.remove(name)
+        removed = self._remove(self.journal.doom_leftovers())
         self.shelf.tidy(self.journal.snapshots_in_use)
-        return len(left)
+        return removed
+
+    def discard(self, snapshot: str) -> None:
+        """Remove a snapshot that this process has made, unless a campaign has it; if that fails, `sweep` does it."""
+        with suppress(BulksendError):
+            if self.journal.doom_snapshot(snapshot):
+                self._remove({snapshot})
+
+    def tidy_cache(self) -> None:
+        """Remove from this machine what it has fetched for campaigns that are pruned, or that others have rewritten.
+
+        For a process that only sends, now and then; whoever plans here does it by itself. While somebody plans, or
+        removes lists, nothing is done.
+
+        Raises:
+            JournalError: the store cannot be used.
+            SnapshotError: the cache cannot be used.
+        """
+        with self.journal.plans(alone=True) as alone:
+            if alone:
+                self.shelf.tidy(self.journal.snapshots_in_use)
+
+    def _remove(self, doomed: set[str]) -> int:
+        """Snapshots, each with its skipped rows. Returns files."""
+        removed = 0
+        for snapshot in doomed:
+            # The skipped rows last: where there is a snapshot, there are its skipped rows.
+            for name in (snapshot, str(Path(snapshot).with_suffix(".skipped.parquet"))):
+                removed += self.shelf.exists(name)
+                self.shelf.remove(name)
+        self.journal.strike_out(doomed)
+        return removed
 
     def refuse_pruned(self, campaign: Campaign) -> None:
         """For whatever needs the list of a campaign. Raises UsageError if it was pruned: when, and what is left."""
@@ -204,5 +252,7 @@ def cache_folder() -> Path:
     return Path(base, "bulksend")
 
 
-def _shelf(settings: Settings, where: str, folder: Path) -> Shelf:
-    return open_shelf(where, cache=folder / SNAPSHOTS, s3_endpoint_url=s3_endpoint(settings))
+def _shelf(settings: Settings, where: str, journal: Journal, folder: Path) -> Shelf:
+    """Of that store alone, below the place that stores share."""
+    own = f"{where.rstrip('/')}/{journal.store_id()}"
+    return open_shelf(own, cache=folder / SNAPSHOTS, s3_endpoint_url=s3_endpoint(settings))

@@ -51,6 +51,7 @@ def planned(journal: Journal) -> Campaign:
         entries=ENTRIES,
         recipients=ENTRIES,
     )
+    journal.announce_snapshot(campaign.snapshot)
     journal.add(campaign, [ChunkInfo(n, EACH, EACH) for n in range(CHUNKS)])
     return campaign
 

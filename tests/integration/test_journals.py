@@ -347,6 +347,7 @@ def test_what_was_removed_is_not_sent_again(journal: Journal) -> None:
 
     with journal.sending():
         asyncio.run(main())
+    journal.announce_snapshot("other")
     with journal.alone():
         dropped = journal.forget_entries(
             campaign, {0: [0, 1, 3, 9], 2: [4]}, snapshot="other", size_bytes=7, sha256="ab"

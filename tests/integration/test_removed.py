@@ -56,6 +56,8 @@ def leave_behind(store: Store) -> list[Path]:
     ]
     for path in left:
         path.write_bytes(snapshot.read_bytes())
+    for name in (f"{ORPHAN}.parquet", f"{campaign.id}.7.parquet", f"{campaign.id}.8.parquet"):
+        store.journal.announce_snapshot(name)
     return [*left, scratch]
 
 
@@ -63,7 +65,9 @@ def test_whoever_plans_prunes_or_forgets_removes_what_was_left(desk: Desk) -> No
     desk.plan(["a@example.com"])
     desk.send()
     store = desk.store()
-    (store.shelf.workshop / "mine.parquet").write_text("not made here")
+    strangers = [store.shelf.workshop / "mine.parquet", store.shelf.workshop / f"{'y' * 26}.parquet"]
+    for path in strangers:
+        path.write_text("the journal knows nothing of it")
     for again in ("plan", "forget", "prune"):
         left = leave_behind(store)
         if again == "plan":
@@ -76,7 +80,7 @@ def test_whoever_plans_prunes_or_forgets_removes_what_was_left(desk: Desk) -> No
         assert [path.name for path in left if path.exists()] == [], again
         assert store.snapshot_of(store.journal.campaign("other")).exists()
     assert not store.shelf.exists(store.journal.campaign("launch").snapshot)
-    assert (store.shelf.workshop / "mine.parquet").exists()
+    assert all(path.exists() for path in strangers)
 
 
 def test_a_prune_that_was_killed_is_finished_by_the_next(desk: Desk) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -12,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
@@ -174,6 +177,27 @@ def test_what_killed_plans_left(kept: Kept) -> None:
         left.mkdir()
         (shelf.workshop / "other").mkdir()
         assert shelf.scratch() == [left]
+
+
+def test_what_is_open_for_reading_alone_is_not_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS refuses such a lock (man 2 flock), and no folder can be open for anything else."""
+    real = fcntl.flock
+
+    def strict(file: int | IO[bytes], how: int) -> None:
+        if how & fcntl.LOCK_EX and fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", strict)
+    shelf = FolderShelf(tmp_path / "shared")
+    left = shelf.workshop / ".killed.planning"
+    left.mkdir()
+    assert shelf.scratch() == [left]
+    with scratch_folder(shelf.workshop, "living") as living:
+        assert not left.exists()
+        assert shelf.scratch() == []
+        (living / "rows.arrow").touch()
+    assert list(shelf.workshop.iterdir()) == []
 
 
 def test_modes(kept: Kept) -> None:

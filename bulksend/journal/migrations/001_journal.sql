@@ -101,6 +101,20 @@ CREATE TABLE pruned (
     at          double precision NOT NULL
 );
 
+-- What may be removed from the shelf: snapshots that are being made, and those that no campaign has any more. All others
+-- stay, whoever made them.
+CREATE TABLE leftover (
+    name   text PRIMARY KEY,                     -- of the snapshot's file
+    doomed boolean NOT NULL DEFAULT false        -- it is being removed: no campaign can have it
+);
+
+-- What tells this store from all others: one row.
+CREATE TABLE store (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    id  text NOT NULL
+);
+INSERT INTO store (id) VALUES (replace(gen_random_uuid()::text, '-', ''));
+
 -- Which database this is, and when a worker last saw that it is the same one: one row.
 CREATE TABLE identity (
     one               boolean PRIMARY KEY DEFAULT true CHECK (one),
