@@ -24,6 +24,7 @@ __all__ = [
     "HaltedError",
     "JournalError",
     "ListError",
+    "NameTakenError",
     "ServerError",
     "SnapshotError",
     "UsageError",
@@ -89,6 +90,10 @@ class CampaignChangedError(BulksendError):
 
     exit_code = ExitCode.USAGE
     default_hint = "Undo the change, or give the changed campaign a name of its own."
+
+
+class NameTakenError(CampaignChangedError):
+    """A campaign of this name was planned at the same time"""
 
 
 class CampaignUnknownError(BulksendError):

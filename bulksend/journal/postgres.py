@@ -43,6 +43,8 @@ PLANS_LOCK = 0x706C616E
 """Keys of advisory locks: whoever plans shares this one ('plan') …"""
 LEASES_LOCK = 0x6C656173
 """… and whoever takes a lease that one ('leas'), for the length of a transaction."""
+ADD_LOCK = 0x61646420
+"""… and whoever makes a campaign known has this one ('add '), for the length of a transaction."""
 SEEN_WITHIN_S = 30.0
 """A store where a worker was seen so lately is being looked after."""
 STALLED_PART = 0.25
@@ -167,6 +169,10 @@ class PostgresJournal(Records):
             "UPDATE chunk SET decisions = decisions + 1 WHERE campaign_id = ? AND number = ANY(?)",
             (campaign_id, numbers),
         )
+
+    def _add_alone(self, db: Database) -> None:
+        """Others may read, and send."""
+        db.execute("SELECT pg_advisory_xact_lock(?)", (ADD_LOCK,))
 
     def _add_refused(
         self, db: Database, campaign_id: str, number: int, places: Sequence[int], why: EntryOutcome

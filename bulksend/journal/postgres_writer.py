@@ -95,7 +95,7 @@ class PostgresWriter(GroupWriter):
 
     `on_trouble` is told what is wrong while the database cannot be written, and "" when it can again; `on_connect` may
     look at each new connection and raise JournalError. An operation that raises BulksendError fails alone. When this
-    process does not go on within `stalled_after_s` in the midst of a transaction, as it is frozen or its machine is gone,
+    process does not go on for `stalled_after_s` in the midst of a transaction (it is frozen, or its machine is gone),
     the database ends that, and nobody waits any longer for the rows that it has locked.
     """
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import ClassVar
 
-from bulksend.errors import CampaignBusyError, CampaignUnknownError
+from bulksend.errors import CampaignBusyError, CampaignUnknownError, NameTakenError
 from bulksend.journal.database import Database, Living
 from bulksend.journal.deciding import PENDING_AGAIN, reopen, settle_once, stands
 from bulksend.journal.forgetting import (
@@ -113,6 +113,10 @@ class Records(ABC):
         """Tell whoever sends these chunks that something is decided in them; first thing in a transaction."""
 
     @abstractmethod
+    def _add_alone(self, db: Database) -> None:
+        """Until the transaction ends, nobody else adds a campaign."""
+
+    @abstractmethod
     def _add_refused(
         self, db: Database, campaign_id: str, number: int, places: Sequence[int], why: EntryOutcome
     ) -> None:
@@ -148,14 +152,30 @@ class Records(ABC):
             row = db.execute(f"SELECT {CAMPAIGN_COLUMNS} FROM campaign WHERE name = ?", (name,)).fetchone()  # noqa: S608
         return None if row is None else campaign_from_row(row)
 
-    def add(self, campaign: Campaign, chunks: Sequence[ChunkInfo]) -> None:
+    def add(
+        self,
+        campaign: Campaign,
+        chunks: Sequence[ChunkInfo],
+        refuse: Callable[[Sequence[Campaign]], None] = lambda _: None,
+    ) -> None:
         """Make a campaign known, with its chunks, at once and durably. Its snapshot was announced.
+
+        `refuse` is given all campaigns that there are then, and may raise.
 
         Raises:
             CampaignBusyError: the snapshot was removed meanwhile; the campaign is not known.
+            NameTakenError: there is one of its name.
         """
         marks = ", ".join("?" * len(CAMPAIGN_COLUMNS.split(", ")))
         with self.deciding() as db:
+            self._add_alone(db)
+            there = [
+                campaign_from_row(row)
+                for row in db.execute(f"SELECT {CAMPAIGN_COLUMNS} FROM campaign").fetchall()  # noqa: S608
+            ]
+            if any(other.name == campaign.name for other in there):
+                raise NameTakenError(f"{campaign.name!r}")
+            refuse(there)
             if not take_over(db, campaign.snapshot):
                 raise CampaignBusyError(
                     f"it has removed the list of {campaign.name!r} while that was being planned, so nothing is planned",

@@ -132,6 +132,9 @@ class SqliteJournal(Records):
     def _touch(self, db: Database, campaign_id: str, chunks: Iterable[int]) -> None:
         """Whoever sends sees by the file's own number that somebody has written."""
 
+    def _add_alone(self, db: Database) -> None:
+        """Nobody else writes during a transaction."""
+
     def _add_refused(
         self, db: Database, campaign_id: str, number: int, places: Sequence[int], why: EntryOutcome
     ) -> None:

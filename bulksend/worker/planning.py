@@ -6,12 +6,13 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from bulksend.config import AttachedFile, CampaignFile, Settings, frozen_keys, read_attachments
-from bulksend.errors import CampaignChangedError, ListError
+from bulksend.errors import CampaignChangedError, ListError, NameTakenError
 from bulksend.model import Binding, Campaign, CampaignState, Policy
 from bulksend.recipients import Mapping, Snapshot, skipped_rows, take_snapshot
 from bulksend.recipients.source import ListFormat, list_digest
@@ -66,14 +67,30 @@ def plan(
     if limit is not None:
         frozen[LIMIT] = str(limit)
     binding = asyncio.run(find_binding(aws_access(settings)))
-    known = store.journal.find(file.name)
-    if known is not None:
-        store.refuse_pruned(known)
-        _refuse_changes(known, file, frozen, binding, _form(file, settings))
-        policy, schedule = policy_of(file), file.schedule.as_schedule()
-        if (policy, schedule) != (known.policy, known.schedule):
-            store.journal.set_terms(known, policy, schedule)
-        return Planned(store.journal.campaign(file.name), is_new=False)
+    if store.journal.find(file.name) is None:
+        # Else, or if somebody else plans it at this moment, what is there already is compared.
+        with suppress(NameTakenError):
+            return _plan_anew(file, settings, store, binding, attached, frozen, again, limit, on_progress)
+    known = store.journal.campaign(file.name)
+    store.refuse_pruned(known)
+    _refuse_changes(known, file, frozen, binding, _form(file, settings))
+    policy, schedule = policy_of(file), file.schedule.as_schedule()
+    if (policy, schedule) != (known.policy, known.schedule):
+        store.journal.set_terms(known, policy, schedule)
+    return Planned(store.journal.campaign(file.name), is_new=False)
+
+
+def _plan_anew(  # noqa: PLR0917  what there is to know of it
+    file: CampaignFile,
+    settings: Settings,
+    store: Store,
+    binding: Binding,
+    attached: Sequence[AttachedFile],
+    frozen: dict[str, str],
+    again: bool,  # noqa: FBT001
+    limit: int | None,
+    on_progress: Callable[[int], None],
+) -> Planned:
     campaign_id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
     template = template_use(file, settings, binding)
     with store.planning(f"{campaign_id}.parquet"):
@@ -89,9 +106,11 @@ def plan(
         campaign = _campaign(campaign_id, file, binding, snapshot, attached, frozen)
         _refuse_empty(campaign, file.recipients.path, snapshot.path)
         if not again:
-            _refuse_repetition(campaign, store)
+            _refuse_repetition(campaign, store.journal.campaigns())
         store.shelf.put(snapshot.path)
-        store.journal.add(campaign, snapshot.chunks)
+        store.journal.add(
+            campaign, snapshot.chunks, lambda there: None if again else _refuse_repetition(campaign, there)
+        )
     return Planned(campaign, is_new=True, warnings=(*template.warnings, *snapshot.warnings))
 
 
@@ -216,8 +235,10 @@ def _refuse_empty(campaign: Campaign, path: Path | str, snapshot: Path) -> None:
         )
 
 
-def _refuse_repetition(campaign: Campaign, store: Store) -> None:
-    for earlier in store.journal.campaigns():
+def _refuse_repetition(campaign: Campaign, there: Sequence[Campaign]) -> None:
+    for earlier in there:
+        if earlier.name == campaign.name:
+            continue
         if earlier.list_digest == campaign.list_digest and _content(earlier) == _content(campaign):
             raise CampaignChangedError(
                 f"{campaign.name!r} has the same list and content as {earlier.name!r}",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bulksend.errors import CampaignBusyError, CampaignUnknownError, JournalError
+from bulksend.errors import CampaignBusyError, CampaignUnknownError, NameTakenError
 from bulksend.journal import Journal, SqliteJournal, open_postgres
 from bulksend.ledger import Ledger
 from bulksend.model import (
@@ -104,7 +104,7 @@ def test_terms_may_change(journal: Journal) -> None:
 
 def test_a_name_is_taken_once(journal: Journal, reopen: Open) -> None:
     planned(journal)
-    with pytest.raises(JournalError):
+    with pytest.raises(NameTakenError):
         planned(reopen())
     assert len(journal.campaigns()) == 1
 
