@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bulksend.model import Campaign, SkipReason, Tally
+from bulksend.model import Campaign, CampaignState, SkipReason, Tally
 
 __all__ = ["campaign_facts", "print_doubts", "print_plan", "print_status", "rate_in_words"]
 
@@ -23,7 +23,7 @@ SLOW_PER_S = 10.0
 def campaign_facts(campaign: Campaign, tally: Tally, *, orphaned: bool = False) -> dict[str, object]:
     """The stable JSON form of `status` and of the end of `send`.
 
-    `orphaned` says that the process that was sending it has died.
+    `orphaned` says that it is queued or was being sent, and that nobody is there to send it.
     """
     return {
         "campaign": campaign.name,
@@ -90,7 +90,7 @@ def print_status(
 ) -> None:
     """The buckets, and the check that they add up.
 
-    `orphaned` says that the process that was sending it has died. `rehearsal` says what was sent where that was not the
+    `orphaned` says that it is queued or was being sent, and that nobody is there to send it. `rehearsal` says what was sent where that was not the
     campaign: then nothing of it can be looked up.
     """
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -112,6 +112,8 @@ def print_status(
         console.print(
             f"[bold]{escape(rehearsal)}[/]: {campaign.state.value}. {name} itself is untouched.", highlight=False
         )
+    elif orphaned and campaign.state is CampaignState.QUEUED:
+        console.print(f"[bold]{name}[/] is queued, [yellow]and no worker is there[/]: bulksend worker", highlight=False)
     elif orphaned:
         console.print(
             f"[bold]{name}[/] [yellow]was being sent by a process that died[/]: bulksend resume {name}", highlight=False

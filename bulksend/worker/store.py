@@ -26,7 +26,7 @@ SNAPSHOTS = "snapshots"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A campaign as it stands now. `orphaned`: it says that it is being sent, and the process that did so has died."""
+    """A campaign as it stands now. `orphaned`: it is queued or says that it is being sent, and nobody is there to."""
 
     campaign: Campaign
     tally: Tally
@@ -106,6 +106,8 @@ class Store:
             sender = self.journal.sender()
             tally = self.journal.tally(campaign)
             nobody = sender is None or sender.campaign not in (None, name)
+            if campaign.state is CampaignState.QUEUED:
+                return Standing(campaign, tally, orphaned=sender is None)
             if campaign.state is not CampaignState.SENDING or not nobody:
                 return Standing(campaign, tally, orphaned=False)
             # A sender says how it ended before it lets go of the store; one that was killed says nothing.
