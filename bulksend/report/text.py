@@ -90,8 +90,8 @@ def print_status(
 ) -> None:
     """The buckets, and the check that they add up.
 
-    `orphaned` says that it is queued or was being sent, and that nobody is there to send it. `rehearsal` says what was sent where that was not the
-    campaign: then nothing of it can be looked up.
+    `orphaned` says that it is queued or was being sent, and that nobody is there to send it. `rehearsal` says what was
+    sent where that was not the campaign: then nothing of it can be looked up.
     """
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(justify="left")

@@ -60,7 +60,8 @@ def test_what_is_submitted_is_sent_and_what_is_left_at_the_end_is_taken_up_again
     in_folder: Path, simulator: SimulatorProcess
 ) -> None:
     submit(campaign(in_folder, "early", 3000), simulator.url)
-    assert status("early")["state"] == "queued"
+    assert (status("early")["state"], status("early")["orphaned"]) == ("queued", True)
+    assert "no worker is there" in bulksend("status", "early").stdout
     with WorkerProcess(in_folder, *at(simulator)) as worker:
         until(lambda: status("early")["accepted"] > 300, "it is being sent")
         submit(campaign(in_folder, "late", 300), simulator.url)
@@ -200,13 +201,16 @@ def test_systemd_is_told(in_folder: Path, simulator: SimulatorProcess) -> None:
             hears("STOPPING=1")
 
 
-def test_one_worker_to_a_store_in_sqlite(in_folder: Path, simulator: SimulatorProcess) -> None:
+def test_one_worker_to_a_store_in_sqlite(
+    in_folder: Path, simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BULKSEND_HTTP_LISTEN", "127.0.0.1:0")
     with WorkerProcess(in_folder, *at(simulator)) as worker:
         second = bulksend("worker", url=simulator.url)
         assert (second.returncode, f"process {worker.process.pid} holds the store" in second.stderr) == (6, True)
         file = campaign(in_folder, "one", 10)
         refused = bulksend("send", file, "--yes", url=simulator.url)
-        assert (refused.returncode, "bulksend submit" in refused.stderr) == (6, True)
+        assert (refused.returncode, "bulksend submit" in refused.stderr) == (6, True), refused.stderr
         submit(file, simulator.url)
         until(lambda: finished("one"), "the worker has sent it")
 
