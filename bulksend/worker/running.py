@@ -157,7 +157,9 @@ async def running(  # noqa: PLR0917  the parts to wire
 
 
 def settle_down() -> None:
-    """The SDK's models are many and live for ever: later collections need not walk them."""
+    """The SDK's models are many and live for ever: later collections need not walk them. Once: others come and go."""
+    if gc.get_freeze_count():
+        return
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)

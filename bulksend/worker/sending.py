@@ -19,7 +19,6 @@ from bulksend.ses import AwsAccess
 from bulksend.worker.running import bound_access, event_loop, running, working
 from bulksend.worker.service import Service
 from bulksend.worker.store import Store
-from bulksend.worker.submitting import queue
 
 __all__ = ["Sent", "send"]
 
@@ -88,8 +87,7 @@ def send(
             audience = Audience(observers)
             with _holding(store.journal, campaign, audience):
                 runner.run(_send(campaign, settings, access, store, audience, note_signal, redirect))
-        else:
-            queue(store, campaign)
+        elif store.journal.ask_for(campaign, CampaignState.QUEUED) is not CampaignState.FINISHED:
             runner.run(_send_among_others(campaign, settings, store, observers, note_signal))
     campaign = store.journal.campaign(campaign.name)
     return Sent(campaign, store.journal.tally(campaign), interrupted, time.monotonic() - began_s)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import time
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -250,3 +252,37 @@ def test_campaigns_come_by_http(in_folder: Path, simulator: SimulatorProcess) ->
         assert worker.ask("GET", "/readyz")[0] == 200
         assert worker.ask("GET", "/healthz")[0] == 200
     everybody_once(simulator, "web", 40)
+
+
+def test_off_loopback_a_token_is_wanted_and_strangers_find_nothing(
+    in_folder: Path, simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = in_folder / "token"
+    token.write_text("0123456789abcdef0123456789abcdef\n", "utf-8")
+    token.chmod(0o644)
+    monkeypatch.setenv("BULKSEND_HTTP_LISTEN", "0.0.0.0:0")
+    refused = bulksend("worker", url=simulator.url)
+    assert (refused.returncode, "token" in refused.stderr) == (2, True)
+    monkeypatch.setenv("BULKSEND_HTTP_TOKEN_FILE", str(token))
+    refused = bulksend("worker", url=simulator.url)
+    assert (refused.returncode, "chmod 600" in refused.stderr) == (2, True)
+    token.chmod(0o600)
+    monkeypatch.setenv("BULKSEND_HTTP_PUBLIC_LISTEN", "127.0.0.1:0")
+    with WorkerProcess(in_folder, *at(simulator)) as worker:
+        listening = [int(port) for port in re.findall(r"http://\S+?:(\d+)", worker.said())]
+        own, public = listening[0], listening[-1]
+        for path in ("/healthz", "/metrics", "/campaigns", "/openapi.json"):
+            assert get(own, path) == 401, path
+            assert get(own, path, "0123456789abcdef0123456789abcdeX") == 401, path
+            assert get(own, path, "0123456789abcdef0123456789abcdef") == 200, path
+            assert get(public, path, "0123456789abcdef0123456789abcdef") == 404, path
+        assert "0123456789abcdef" not in worker.said()
+
+
+def get(port: int, path: str, token: str | None = None) -> int:
+    connection = HTTPConnection("127.0.0.1", port, timeout=WITHIN_S)
+    try:
+        connection.request("GET", path, headers={} if token is None else {"Authorization": f"Bearer {token}"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
