@@ -145,7 +145,7 @@ class ServerError(BulksendError):
     """The server cannot be started"""
 
     exit_code = ExitCode.USAGE
-    default_hint = "Choose another port, or address 127.0.0.1."
+    default_hint = "Choose another port, or address 127.0.0.1; for a worker: http.listen, or BULKSEND_HTTP_LISTEN."
 
 
 class HaltedError(BulksendError):

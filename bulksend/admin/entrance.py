@@ -57,7 +57,7 @@ class Entrance:
                 where = f"on {self.host!r}" if self.host else "on every address"
                 raise ConfigError(
                     f"the HTTP face would listen {where} without a token: anybody there could send mail",
-                    hint="Give the worker a token, or have it listen on 127.0.0.1.",
+                    hint="Give the worker a token (http.token_file), or have it listen on 127.0.0.1.",
                 )
         elif len(self.token) < MIN_TOKEN_CHARACTERS or not _TOKEN.fullmatch(self.token):
             raise ConfigError(

@@ -46,7 +46,7 @@ class Common:
     config: Path | None = None
     """Configuration file; else BULKSEND_CONFIG, else config.toml in the current folder."""
     store: str | None = None
-    """Where journal and snapshots live: sqlite:FOLDER; else .bulksend beside the campaign file."""
+    """Where journal and snapshots live: sqlite:FOLDER or postgresql://...; else .bulksend beside the campaign file."""
     region: str | None = None
     """AWS Region to send from."""
     profile: str | None = None

@@ -102,7 +102,7 @@ def pause(campaign: Path, *, output: Output = "text", common: Common = COMMON) -
     worker.pause(target.store, target.campaign())
     print_facts(target, output)
     for_people().print(
-        f"Whoever sends it ends as soon as its answers are there. To go on: bulksend resume {target.name}",
+        f"Whoever sends it stops as soon as its answers are there. To go on: bulksend resume {target.name}",
         highlight=False,
     )
     return int(ExitCode.DONE)

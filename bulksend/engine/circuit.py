@@ -33,6 +33,8 @@ class Circuit:
         self._probes = 0
         self.is_open = False
         self.probe_at = 0.0
+        self.opened_s = 0.0
+        """When it opened last."""
         self.doubtful_probes = 0
 
     def note(self, verdicts: Iterable[Verdict], now: float, *, probe: bool) -> bool:
@@ -58,6 +60,7 @@ class Circuit:
         if sum(self._recent) < TRIP_AT:
             return False
         self.is_open = True
+        self.opened_s = now
         self._probes = 0
         self.doubtful_probes = 0
         self._schedule(now)

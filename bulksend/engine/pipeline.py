@@ -59,6 +59,8 @@ ENOUGH_BATCHES = 2
 MAX_REOPENED = 1000
 """Times that others' decisions may open a finished chunk again in one run; more would be a loop."""
 WATCH_EVERY_S = 0.5
+GIVE_BACK_AFTER_S = 30.0
+"""After so long with an open circuit no chunk is kept from one probe to the next."""
 LOOK_AGAIN_S = 1.0
 """How often a schedule is looked at while it rests: it may be changed."""
 
@@ -143,10 +145,14 @@ class Engine:
             while True:
                 await self._conduct_to_the_end()
                 end = self._end or CampaignState.FINISHED
-                if not self._end_is_told or await self._journal.set_state(self._campaign_id, end, self.halt):
+                # What somebody has paused, or resumed, meanwhile is neither queued nor halted by this run's end.
+                only_from = (CampaignState.SENDING,) if end in (CampaignState.QUEUED, CampaignState.HALTED) else ()
+                if not self._end_is_told or await self._journal.set_state(
+                    self._campaign_id, end, self.halt, only_from=only_from
+                ):
                     return end
                 if end is not CampaignState.FINISHED:
-                    return CampaignState.CANCELLED
+                    return await self._journal.campaign_state(self._campaign_id)
         finally:
             watcher.cancel()
 
@@ -167,6 +173,8 @@ class Engine:
         await self._await_flights()
         if self._failure is not None:
             await self._leave_halted(self._failure)
+            with suppress(BulksendError):  # else their leases are renewed for as long as this process lives
+                await self._leave_all()
             raise self._failure
         await self._leave_all()
 
@@ -186,7 +194,9 @@ class Engine:
         """A campaign that nobody sends is not left as being sent, if that can still be written."""
         halt = Halt(str(failure), failure.hint if isinstance(failure, BulksendError) else "See the message above.")
         with suppress(BulksendError):
-            await self._journal.set_state(self._campaign_id, CampaignState.HALTED, halt)
+            await self._journal.set_state(
+                self._campaign_id, CampaignState.HALTED, halt, only_from=(CampaignState.SENDING,)
+            )
 
     def drain(self, leaving: CampaignState = CampaignState.PAUSED) -> None:
         """Make no new intents; wait for the answers in flight; then `run` returns this state.
@@ -238,6 +248,8 @@ class Engine:
         probing = self._circuit.is_open
         clock_s = asyncio.get_running_loop().time()
         if probing and (self._flights or clock_s < self._circuit.probe_at):
+            if not self._flights and clock_s - self._circuit.opened_s > GIVE_BACK_AFTER_S:
+                await self._leave_all()  # somebody else may reach SES
             await self._wait(None if self._flights else self._circuit.probe_at - clock_s)
             return
         if len(self._flights) >= self._flight_size.limit(self._pacer.rate_per_s, self._pacer.batch_recipients):

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from bulksend.fleet.jobs import TROUBLE, ChunkJobs, TakenJob
+from bulksend.fleet.jobs import TROUBLE, ChunkJobs, TakenJob, is_outage
 
 __all__ = ["CampaignChunks", "Dealer", "OpenChunks"]
 
@@ -88,10 +88,11 @@ class CampaignChunks:
         return True
 
     def close(self) -> None:
-        """What has come and was not taken is for others."""
-        for job in self._arrived:
+        """What has come and was not taken is for others, and whatever a failure has left."""
+        for job in (*self._arrived, *self._held.values()):
             self._dealer.over(job)
         self._arrived.clear()
+        self._held.clear()
         self._dealer.forget(self.campaign_id)
 
 
@@ -105,6 +106,8 @@ class Dealer:
         self._asking: set[str] = set()
         self._asked = asyncio.Event()
         self._finishing: set[asyncio.Task[None]] = set()
+        self.faults: dict[str, str] = {}
+        """What does not work, and will not by itself: an outage is none."""
 
     def chunks_of(self, campaign_id: str) -> CampaignChunks:
         """For one run of a campaign."""
@@ -136,8 +139,11 @@ class Dealer:
                 await self._asked.wait()
             try:
                 job = await self._jobs.take(sorted(self._asking))
-            except TROUBLE:
+            except TROUBLE as error:
+                self._note("chunks cannot be taken", error)
                 job = None
+            else:
+                self.faults.pop("chunks cannot be taken", None)
             if job is None:
                 await asyncio.sleep(POLL_EVERY_S)
                 continue
@@ -149,15 +155,30 @@ class Dealer:
     async def beat(self, every_s: float) -> None:
         """Say that this worker lives, until cancelled."""
         while True:
-            with contextlib.suppress(*TROUBLE):
+            try:
                 await self._jobs.beat()
+            except TROUBLE as error:
+                self._note("it cannot be said that this worker lives", error)
+            else:
+                self.faults.pop("it cannot be said that this worker lives", None)
             await asyncio.sleep(every_s)
 
-    async def reap(self, campaigns: Sequence[str]) -> int:
-        """Give every open chunk of these campaigns that has no living job a job; returns how many were given.
+    def _note(self, what: str, error: BaseException) -> None:
+        if not is_outage(error):
+            self.faults[what] = " ".join(str(error.__cause__ or error).split())
 
-        Raises an error of TROUBLE while the database cannot be had.
-        """
+    async def reap(self, campaigns: Sequence[str]) -> int:
+        """Give every open chunk of these campaigns that has no living job a job; returns how many were given."""
+        what = "chunks cannot be handed out"
+        try:
+            given = await self._reap(campaigns)
+        except TROUBLE as error:
+            self._note(what, error)
+            return 0
+        self.faults.pop(what, None)
+        return given
+
+    async def _reap(self, campaigns: Sequence[str]) -> int:
         await self._jobs.bury()
         given = 0
         for campaign_id in campaigns:

@@ -16,14 +16,22 @@ import psycopg
 from procrastinate import App, PsycopgConnector, exceptions
 from procrastinate.jobs import Job, Status
 from procrastinate.schema import SchemaManager
+from psycopg_pool import AsyncConnectionPool
 
-__all__ = ["TROUBLE", "ChunkJobs", "TakenJob", "chunk_schema"]
+__all__ = ["TROUBLE", "ChunkJobs", "TakenJob", "chunk_schema", "is_outage"]
 
 TASK = "bulksend.chunk"
 QUEUE = "bulksend.{}"
 POOL_TIMEOUT_S = 5.0
 MAX_CONNECTIONS = 3
-TROUBLE = (exceptions.ConnectorException, OSError, asyncio.TimeoutError)
+CLOSE_WITHIN_S = 2.0
+TROUBLE = (exceptions.ConnectorException, psycopg.Error, OSError, asyncio.TimeoutError)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether it is of the kind that passes: the database is away. All else wants somebody to look."""
+    causes = (error, error.__cause__)
+    return any(isinstance(one, psycopg.OperationalError | psycopg.InterfaceError | OSError) for one in causes)
 
 
 class TakenJob:
@@ -52,17 +60,20 @@ class ChunkJobs:
 
     def __init__(self, url: str, *, stale_after_s: float) -> None:
         self._stale_after_s = stale_after_s
-        connector = PsycopgConnector(
-            conninfo=url, min_size=1, max_size=MAX_CONNECTIONS, timeout=POOL_TIMEOUT_S, kwargs={"connect_timeout": 5}
+        # Each operation is one statement; in a transaction, a worker frozen before its end would hold up the others.
+        how = {"connect_timeout": 5, "autocommit": True}
+        self._pool = AsyncConnectionPool(
+            url, min_size=1, max_size=MAX_CONNECTIONS, timeout=POOL_TIMEOUT_S, kwargs=how, open=False
         )
-        self._app = App(connector=connector)
+        self._app = App(connector=PsycopgConnector())
         self._manager = self._app.job_manager
         self._worker_id: int | None = None
         self._taken: set[int] = set()
         self._unfinished: set[int] = set()
 
     async def __aenter__(self) -> Self:
-        await self._app.open_async()
+        await self._pool.open()  # a database that is away is not waited for here
+        await self._app.open_async(self._pool)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -72,6 +83,7 @@ class ChunkJobs:
                 await self._manager.unregister_worker(self._worker_id)
         with suppress(*TROUBLE):
             await self._app.close_async()
+            await self._pool.close(CLOSE_WITHIN_S)
 
     async def beat(self) -> None:
         """Say that this worker lives, and finish what could not be finished before.
@@ -87,7 +99,7 @@ class ChunkJobs:
             await self._finish(job_id)
 
     async def take(self, campaigns: Sequence[str]) -> TakenJob | None:
-        """The next chunk of one of these campaigns, oldest job first; None if there is none now."""
+        """The next chunk of one of these campaigns, the first of its list; None if there is none now."""
         if self._worker_id is None:
             self._worker_id = await self._manager.register_worker()
         try:
@@ -166,6 +178,7 @@ def _job(campaign_id: str, number: int) -> Job:
     return Job(
         queue=QUEUE.format(campaign_id),
         task_name=TASK,
+        priority=-number,  # in the order of the list: what a dead worker has left, or is due again, is not sent last
         lock=None,
         queueing_lock=f"{campaign_id}.{number}",
         task_kwargs={"campaign_id": campaign_id, "number": number},

@@ -72,8 +72,8 @@ def _halt_everything(db: PgDatabase, seen_at: float) -> None:
             HaltScope.ACCOUNT,
         )
         db.execute("UPDATE campaign SET state = 'halted', halt = ? WHERE id = ?", (halt_to_text(halt), campaign_id))
-        if db.execute("SELECT 1 FROM chunk WHERE campaign_id = ? AND epoch > 0 LIMIT 1", (campaign_id,)).fetchone():
-            _doubt_what_is_open(db, campaign_id, now, reason)
+        # Also where nothing was begun: that, too, is only as far as this database remembers.
+        _doubt_what_is_open(db, campaign_id, now, reason)
 
 
 def _doubt_what_is_open(db: PgDatabase, campaign_id: str, now: float, reason: str) -> None:

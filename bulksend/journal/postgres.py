@@ -45,7 +45,7 @@ LEASES_LOCK = 0x6C656173
 """… and whoever takes a lease that one ('leas'), for the length of a transaction."""
 ADD_LOCK = 0x61646420
 """… and whoever makes a campaign known has this one ('add '), for the length of a transaction."""
-SEEN_WITHIN_S = 30.0
+SEEN_WITHIN_S = 10.0
 """A store where a worker was seen so lately is being looked after."""
 STALLED_PART = 0.25
 """Of a lease: for so long a worker that stands still in a transaction may hold up others, who still renew in time."""
@@ -125,13 +125,14 @@ class PostgresJournal(Records):
         """
         with self._locked(LEASES_LOCK, alone=True) as had:
             with self.reading() as db:
+                # A worker that only waits for its hours has nothing on lease, and the list open.
                 row = db.execute(
-                    "SELECT c.name FROM chunk k JOIN campaign c ON c.id = k.campaign_id "
-                    "WHERE k.leased_until > store_now() LIMIT 1"
+                    "SELECT name FROM campaign c WHERE state IN ('queued', 'sending') OR EXISTS (SELECT 1 FROM chunk k "
+                    "WHERE k.campaign_id = c.id AND k.leased_until > store_now()) LIMIT 1"
                 ).fetchone()
             if row is not None:
                 raise CampaignBusyError(
-                    f"a worker is sending {row[0]!r} from {self.place}",
+                    f"{row[0]!r} is being sent from {self.place}, or will be",
                     hint=f"Wait until it ends (bulksend status {row[0]} --watch), or pause every campaign that is "
                     "being sent, and resume them afterwards.",
                 )
@@ -160,11 +161,12 @@ class PostgresJournal(Records):
     def _touch(self, db: Database, campaign_id: str, chunks: Iterable[int]) -> None:
         """Whoever sends the chunk sees the number; until the transaction ends, no intent is made in it."""
         numbers = sorted(chunks)
-        db.execute("SELECT 1 FROM campaign WHERE id = ? FOR UPDATE", (campaign_id,)).fetchall()
+        # Chunks before their campaign, as whoever sends them does.
         db.execute(
             "SELECT 1 FROM chunk WHERE campaign_id = ? AND number = ANY(?) ORDER BY number FOR UPDATE",
             (campaign_id, numbers),
         ).fetchall()
+        db.execute("SELECT 1 FROM campaign WHERE id = ? FOR UPDATE", (campaign_id,)).fetchall()
         db.execute(
             "UPDATE chunk SET decisions = decisions + 1 WHERE campaign_id = ? AND number = ANY(?)",
             (campaign_id, numbers),
@@ -266,7 +268,9 @@ class PostgresJournal(Records):
         return await self._write(
             lambda db: bool(
                 db.execute(
-                    "UPDATE identity SET reaped_at = store_now() WHERE reaped_at < store_now() - ?", (every_s,)
+                    "UPDATE identity SET reaped_at = store_now(), seen_at = store_now() "
+                    "WHERE reaped_at < store_now() - ?",
+                    (every_s,),
                 ).rowcount
             )
         )
@@ -327,16 +331,21 @@ class PostgresJournal(Records):
 
     async def leave_chunk(self, campaign_id: str, number: int, until: float | None) -> None:
         """End the lease of a chunk; nothing of it is handed out before `until` (epoch seconds)."""
-        held = self._held.pop((campaign_id, number), None)
-        if held is None:
-            return
-        await self._write(
-            lambda db: db.execute(
-                "UPDATE chunk SET holder = NULL, leased_until = NULL, due_at = ? "
-                "WHERE campaign_id = ? AND number = ? AND epoch = ?",
-                (until, campaign_id, number, held.epoch),
-            )
-        )
+        epochs: list[int] = []
+
+        def work(db: PgDatabase) -> None:
+            # In its turn: whoever asked to open the chunk may have been cancelled before that was done.
+            held = self._held.pop((campaign_id, number), None)
+            if held is not None:
+                epochs.append(held.epoch)
+            for epoch in epochs:  # also when it is done again, after an outage
+                db.execute(
+                    "UPDATE chunk SET holder = NULL, leased_until = NULL, due_at = ? "
+                    "WHERE campaign_id = ? AND number = ? AND epoch = ?",
+                    (until, campaign_id, number, epoch),
+                )
+
+        await self._write(work)
 
     async def close_chunk(self, campaign_id: str, number: int) -> bool:
         """Mark a chunk done if the journal agrees that all its entries are final. True too if it is another's now."""

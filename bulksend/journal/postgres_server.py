@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from bulksend.errors import BulksendError, JournalError
 from bulksend.journal.database import Rows
@@ -139,7 +140,9 @@ class PgServer:
             )
         text = " ".join(str(error).split())
         hint = None
-        if isinstance(error, psycopg.errors.DiskFull):
+        if isinstance(error, psycopg.errors.InsufficientPrivilege):
+            hint = "Let the role that bulksend connects as own the tables: run bulksend migrate as that role."
+        elif isinstance(error, psycopg.errors.DiskFull):
             hint = "Nothing more is sent until there is room on the database's disk; then it goes on."
         elif is_outage(error):
             hint = "See that the database runs, is reached from here, and lets this user in."
@@ -245,6 +248,14 @@ def _place(url: str) -> str:
     try:
         parts = urlsplit(url)
         host = f"{parts.hostname or 'local'}{f':{parts.port}' if parts.port else ''}"
-    except ValueError as error:
-        raise BulksendError("the store's URL is not valid", hint="See the setting store.") from error
+        known = conninfo_to_dict(url)
+        if "@" in parts.path or "@" in str(known.get("host", "")):
+            raise ValueError("a part of the password would be taken for something else")  # noqa: TRY301
+    except (ValueError, psycopg.Error):
+        # The library's words quote what it does not understand, which may be the password.
+        raise BulksendError(
+            "the store's URL is not valid",
+            hint="See the setting store. What is special in a password (@ / % : and spaces) is percent-encoded; better "
+            "it is left to PGPASSWORD or ~/.pgpass.",
+        ) from None
     return f"postgresql://{host}{parts.path}"

@@ -189,6 +189,10 @@ class PostgresWriter(GroupWriter):
             self._intend(db, asked)
 
     def _intend(self, db: PgDatabase, operations: Sequence[Operation[Any]]) -> None:
+        again = sorted({(o.work.batch.campaign_id, o.work.batch.chunk.number) for o in operations if o.work.tried})
+        if again:
+            # As with answers that come late: whoever has closed the chunk meanwhile took these entries to be in doubt.
+            db.connection.execute(LOCK_CHUNKS, _columns(again))
         grants, now = _grants(db, {(o.work.batch.campaign_id, o.work.batch.chunk.number) for o in operations})
         rows: list[tuple[Any, ...]] = []
         unsent: list[int] = []
@@ -217,9 +221,9 @@ class PostgresWriter(GroupWriter):
         if rows:
             columns = [list(column) for column in zip(*rows, strict=True)]
             db.connection.execute(INSERT_ATTEMPTS, (self._holder, now, *columns))
-        if unsent:
-            # They may have become durable when the connection was lost; nothing went out, and nothing will.
-            db.connection.execute(NEVER_SENT, (now, unsent))
+        # They may have become durable when the connection was lost; nothing went out, and nothing will.
+        if unsent and db.connection.execute(NEVER_SENT, (now, unsent)).rowcount:
+            _reopen(db, again)
 
     def _let_go(self) -> None:
         if self._db is not None:
@@ -228,7 +232,7 @@ class PostgresWriter(GroupWriter):
             self._db = None
 
     def _tell(self, trouble: str) -> None:
-        if trouble or self._in_trouble:
+        if bool(trouble) != self._in_trouble:
             self._in_trouble = bool(trouble)
             self._on_trouble(trouble)
 
@@ -290,10 +294,9 @@ def _grants(db: PgDatabase, wanted: set[tuple[str, int]]) -> tuple[dict[tuple[st
 
 def _settle(db: PgDatabase, answers: Sequence[Answered]) -> None:
     late = sorted({(one.campaign_id, one.chunk) for one in answers if one.leaves_pending})
-    chunks = ([one for one, _ in late], [number for _, number in late])
     if late:
         # Before the answers are written: whoever closes the chunk meanwhile either sees them, or is seen here.
-        db.connection.execute(LOCK_CHUNKS, chunks)
+        db.connection.execute(LOCK_CHUNKS, _columns(late))
     db.connection.execute(
         INSERT_OUTCOMES,
         (
@@ -305,10 +308,19 @@ def _settle(db: PgDatabase, answers: Sequence[Answered]) -> None:
     )
     if late:
         # The chunk may have gone to another worker meanwhile, which has closed it with these entries in doubt.
-        campaigns = sorted({campaign_id for (campaign_id,) in db.connection.execute(REOPEN_CHUNKS, chunks)})
-        if campaigns:
-            db.connection.execute(LOCK_CAMPAIGNS, (campaigns,))
-            db.connection.execute(REOPEN_CAMPAIGNS, (campaigns,))
+        _reopen(db, late)
+
+
+def _reopen(db: PgDatabase, chunks: Sequence[tuple[str, int]]) -> None:
+    """Chunks that are locked and have something to send again, with their campaigns."""
+    campaigns = sorted({campaign_id for (campaign_id,) in db.connection.execute(REOPEN_CHUNKS, _columns(chunks))})
+    if campaigns:
+        db.connection.execute(LOCK_CAMPAIGNS, (campaigns,))
+        db.connection.execute(REOPEN_CAMPAIGNS, (campaigns,))
+
+
+def _columns(chunks: Sequence[tuple[str, int]]) -> tuple[list[str], list[int]]:
+    return [campaign_id for campaign_id, _ in chunks], [number for _, number in chunks]
 
 
 def _array(texts: Sequence[str]) -> str:

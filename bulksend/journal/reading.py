@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bulksend.journal.database import Database, Living
-from bulksend.journal.rows import attempts_of_chunk, message_ids_of_chunk, schedule_of
+from bulksend.journal.rows import attempts_of_chunk, message_ids_of_chunk, policy_of, schedule_of
 from bulksend.ledger import Ledger, replay
-from bulksend.model import Campaign, CampaignState, EntryReport, EntryState, SkipReason, Tally
+from bulksend.model import Campaign, CampaignState, EntryReport, EntryState, Policy, SkipReason, Tally
 from bulksend.schedule import Schedule
 
 __all__ = ["Sender", "Submitted", "ledger_of", "recipients_by_minute", "reports_of", "submitted_of", "tally_of"]
@@ -29,15 +29,16 @@ class Submitted:
     id: str
     name: str
     state: CampaignState
+    policy: Policy
     schedule: Schedule
 
 
 def submitted_of(db: Database) -> list[Submitted]:
     """All of them, oldest first."""
     return [
-        Submitted(campaign_id, name, CampaignState(state), schedule_of(schedule))
-        for campaign_id, name, state, schedule in db.execute(
-            "SELECT id, name, state, schedule FROM campaign WHERE state IN ('queued', 'sending') "
+        Submitted(campaign_id, name, CampaignState(state), policy_of(policy), schedule_of(schedule))
+        for campaign_id, name, state, policy, schedule in db.execute(
+            "SELECT id, name, state, policy, schedule FROM campaign WHERE state IN ('queued', 'sending') "
             "ORDER BY created_at, id"
         ).fetchall()
     ]

@@ -190,12 +190,13 @@ class Records(ABC):
     def set_terms(self, campaign: Campaign, policy: Policy, schedule: Schedule) -> None:
         """What the campaign's file says of doubt, of retries and of its times from now on."""
         with self.deciding() as db:
+            if policy.resend_in_doubt and not campaign.policy.resend_in_doubt:
+                db.execute("UPDATE chunk SET done = FALSE WHERE campaign_id = ?", (campaign.id,))
             db.execute(
                 "UPDATE campaign SET policy = ?, schedule = ? WHERE id = ?",
                 (policy_to_text(policy), schedule_to_text(schedule), campaign.id),
             )
             if policy.resend_in_doubt and not campaign.policy.resend_in_doubt:
-                db.execute("UPDATE chunk SET done = FALSE WHERE campaign_id = ?", (campaign.id,))
                 db.execute("UPDATE campaign SET state = 'planned' WHERE id = ? AND state = 'finished'", (campaign.id,))
 
     def ask_for(self, campaign: Campaign, state: CampaignState) -> CampaignState:

@@ -41,6 +41,7 @@ __all__ = [
     "message_ids_of_chunk",
     "outcome_row",
     "places_of",
+    "policy_of",
     "policy_to_text",
     "schedule_of",
     "schedule_to_text",
@@ -91,7 +92,7 @@ def campaign_from_row(row: Sequence[object]) -> Campaign:
     values["state"] = CampaignState(str(values["state"]))
     values["frozen"] = value_of(values["frozen"])
     values["skipped"] = {SkipReason(key): count for key, count in value_of(values["skipped"]).items()}
-    values["policy"] = Policy(**value_of(values["policy"]))
+    values["policy"] = policy_of(values["policy"])
     values["schedule"] = schedule_of(values["schedule"])
     return Campaign(**values, binding=binding, halt=None if halt is None else _halt(value_of(halt)))  # type: ignore[arg-type]
 
@@ -109,6 +110,11 @@ def policy_to_text(policy: Policy) -> str:
 def schedule_to_text(schedule: Schedule) -> str:
     """As kept in campaign.schedule."""
     return json_text(schedule.as_json())
+
+
+def policy_of(kept: object) -> Policy:
+    """The inverse of policy_to_text."""
+    return Policy(**value_of(kept))
 
 
 def schedule_of(kept: object) -> Schedule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -30,6 +31,7 @@ def campaign_facts(campaign: Campaign, tally: Tally, *, orphaned: bool = False) 
         "id": campaign.id,
         "state": campaign.state.value,
         "orphaned": orphaned,
+        "opens_at": _opens_at(campaign),
         "limit": None if LIMIT not in campaign.frozen else int(campaign.frozen[LIMIT]),
         "rows": tally.rows,
         "accepted": tally.accepted,
@@ -122,6 +124,9 @@ def print_status(
         console.print(f"[bold]{name}[/] is {campaign.state.value}")
     if not rehearsal:
         _print_limit(console, campaign)
+        opens_at = _opens_at(campaign)
+        if opens_at is not None:
+            console.print(f"[yellow]by its schedule it may send again from {_instant(opens_at)}[/]", highlight=False)
     console.print(table)
     if tally.adds_up:
         console.print("The numbers add up: nobody is lost.")
@@ -138,6 +143,17 @@ def print_status(
         )
     if tally.dead:
         console.print(f"Who and why: bulksend results {escape(campaign.name)} --state dead", highlight=False)
+
+
+def _opens_at(campaign: Campaign) -> float | None:
+    """When it may send again, in epoch seconds, if its schedule holds it back now."""
+    if campaign.state not in (CampaignState.QUEUED, CampaignState.SENDING):
+        return None
+    return campaign.schedule.opens_at(time.time())
+
+
+def _instant(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _print_limit(console: Console, campaign: Campaign) -> None:

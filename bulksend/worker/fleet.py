@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from bulksend.errors import BulksendError
-from bulksend.fleet import TROUBLE, CampaignChunks, ChunkJobs, Dealer
+from bulksend.fleet import CampaignChunks, ChunkJobs, Dealer
 
 if TYPE_CHECKING:
     from bulksend.journal import PostgresJournal
@@ -29,6 +28,11 @@ class Fleet:
     def __init__(self, dealer: Dealer) -> None:
         self._dealer = dealer
 
+    @property
+    def faults(self) -> list[str]:
+        """What does not work, in words."""
+        return [f"{what}: {why}" for what, why in self._dealer.faults.items()]
+
     def chunks_of(self, campaign_id: str) -> CampaignChunks:
         """What this worker is handed of a campaign; for one run of it."""
         return self._dealer.chunks_of(campaign_id)
@@ -43,8 +47,8 @@ async def fleet_of(journal: PostgresJournal, due: Callable[[], Sequence[str]]) -
             dealer = Dealer(jobs, journal)
             chores = [
                 asyncio.create_task(_again_and_again(journal.renew, every_s), name="leases"),
-                asyncio.create_task(dealer.beat(every_s), name="heartbeat"),
-                asyncio.create_task(dealer.deal(), name="chunks"),
+                asyncio.create_task(_again_and_again(lambda: dealer.beat(every_s), every_s), name="heartbeat"),
+                asyncio.create_task(_again_and_again(dealer.deal, every_s), name="chunks"),
                 asyncio.create_task(
                     _again_and_again(lambda: _reap(journal, dealer, due), REAP_EVERY_S / 2), name="reaper"
                 ),
@@ -61,14 +65,14 @@ async def fleet_of(journal: PostgresJournal, due: Callable[[], Sequence[str]]) -
 async def _reap(journal: PostgresJournal, dealer: Dealer, due: Callable[[], Sequence[str]]) -> None:
     """Whoever's turn it is sees that every open chunk that nobody has on lease has a job."""
     if await journal.may_reap(REAP_EVERY_S):
-        with contextlib.suppress(*TROUBLE):
-            await dealer.reap(due())
+        await dealer.reap(due())
 
 
 async def _again_and_again(work: Callable[[], Awaitable[object]], every_s: float) -> None:
     while True:
         try:
             await work()
-        except BulksendError as error:
-            structlog.get_logger().error("a worker's chore failed; trying again", error=error.message)
+        except Exception as error:  # noqa: BLE001  a chore that has ended would be missed by nobody
+            said = error.message if isinstance(error, BulksendError) else f"{type(error).__name__}: {error}"
+            structlog.get_logger().error("a worker's chore failed; trying again", error=said)
         await asyncio.sleep(every_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Literal
 
@@ -29,6 +30,9 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 def configure_log(level: str, form: Literal["auto", "text", "json"]) -> None:
     """Log lines go to standard error: for people on a terminal, JSON elsewhere, unless told."""
     text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    # The database's pool and queue speak for themselves otherwise, in no form of ours.
+    for name in ("psycopg.pool", "procrastinate"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -70,7 +74,7 @@ class RunLog:
             case PaceChanged():
                 self._log.info("pace changed", rate_per_s=round(fact.rate_per_s, 3), why=fact.why)
             case Waiting():
-                self._log.warning("waiting", reason=fact.reason) if fact.reason else self._log.info("going on")
+                self._log.warning("waiting", reason=fact.reason) if fact.reason else self._log.warning("going on")
             case CircuitChanged():
                 level = self._log.warning if fact.is_open else self._log.info
                 level("circuit opened" if fact.is_open else "circuit closed", next_probe_s=round(fact.next_probe_s, 1))

@@ -64,6 +64,8 @@ class ServiceOffice:
             await asyncio.to_thread(self._store.journal.check)
         except BulksendError as error:
             found.append(error.message)
+        found += [f"{name!r} cannot be sent here: {why}" for name, why in self._service.hindrances.items()]
+        found += self._service.faults
         try:
             account = await self._read_account()
         except ConfigError:

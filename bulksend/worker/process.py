@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import stat
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,8 @@ from bulksend.worker.store import Store
 __all__ = ["serve"]
 
 MAX_TOKEN_BYTES = 4096
+LAST_S = 10.0
+"""After the grace time, or a second signal, the process is gone within so long, whatever it is at."""
 NOT_RELOADED = ("store", "snapshots", "aws", "transport", "fleet", "http", "worker")
 """What only a new start takes up; of the rest, `engine` holds for campaigns that are begun afterwards."""
 
@@ -109,8 +112,13 @@ class _Process:
             return
         self._signals += 1
         systemd.notify("STOPPING=1")
+        # A thread that waits for a database which does not answer cannot be ended otherwise.
+        within_s = LAST_S + (self._settings.worker.grace_s if self._signals == 1 else 0.0)
+        last = threading.Timer(within_s, os._exit, (int(ExitCode.SOME_IN_DOUBT),))
+        last.daemon = True
+        last.start()
         if self._signals == 1:
-            self._log.warning("stopping: answers to what is under way are waited for")
+            self._log.warning("stopping: answers to what is under way are waited for (once more to stop at once)")
             self._service.stop()
         else:
             self._service.abandon()

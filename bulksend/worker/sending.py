@@ -119,7 +119,14 @@ async def _send_among_others(
 ) -> None:
     """Be a worker for this campaign alone, until it ends; others may send it as well."""
     service = Service(store, settings, observers=observers, only=campaign.id)
-    with _draining(service.stop, service.abandon, on_signal):
+    loop = asyncio.get_running_loop()
+
+    def pause() -> None:
+        """Whoever interrupts it wants it to stop, whoever else sends it."""
+        service.stop()
+        loop.run_in_executor(None, store.journal.ask_for, campaign, CampaignState.PAUSED)
+
+    with _draining(pause, service.abandon, on_signal):
         await service.run()
 
 

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -48,6 +48,7 @@ class _Run:
     engine: Engine | None = None
     lane: Lane | None = None
     binding: Binding | None = None
+    has_begun: bool = False
 
 
 class Service:
@@ -84,6 +85,8 @@ class Service:
         self.abandoned = False
         """Whether it ended before every answer was there."""
         self.ready = asyncio.Event()
+        self.hindrances: dict[str, str] = {}
+        """Why campaigns that were submitted cannot be sent by this process now, by their names."""
 
     # Its life ---------------------------------------------------------------------------------------------------------
 
@@ -118,6 +121,7 @@ class Service:
         for run in self._runs.values():
             if run.engine is not None:
                 self.abandoned = True
+                run.engine.drain(self._left_as)
                 run.engine.abandon()
 
     async def beat(self) -> None:
@@ -143,6 +147,11 @@ class Service:
             with contextlib.suppress(BulksendError):
                 await asyncio.to_thread(self._store.tidy_cache)
             await asyncio.sleep(TIDY_EVERY_S)
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong with this worker's part in the fleet, as long as it is."""
+        return [] if self._fleet is None else self._fleet.faults
 
     @property
     def campaigns(self) -> list[str]:
@@ -215,15 +224,25 @@ class Service:
             if run is None:
                 if self._not_before_s.get(one.id, 0.0) <= time.monotonic():
                     self._begin(one)
-            elif run.submitted.schedule != one.schedule:
-                run.submitted = one
+                continue
+            if run.submitted.policy != one.policy and run.engine is not None:
+                run.engine.drain(self._left_as)  # it is taken up anew, with the new one
+            if run.submitted.schedule != one.schedule:
+                run.submitted = replace(run.submitted, schedule=one.schedule)
                 self._reschedule(run)
+        self.hindrances = {
+            name: why for name, why in self.hindrances.items() if name in {one.name for one in submitted}
+        }
         if self._only is not None and not submitted and not self._runs:
             self.stop()
 
     def _begin(self, submitted: Submitted) -> None:
         run = self._runs[submitted.id] = _Run(submitted)
         run.task = asyncio.create_task(self._guarded(run), name=f"campaign {submitted.id}")
+
+    def _try_later(self, submitted: Submitted, error: BulksendError) -> None:
+        self.hindrances[submitted.name] = error.message
+        self._not_before_s[submitted.id] = time.monotonic() + TRY_AGAIN_S
 
     def _reschedule(self, run: _Run) -> None:
         if run.engine is not None:
@@ -252,12 +271,15 @@ class Service:
             if self._only is not None:
                 self._fail(error)
             log.warning("cannot be sent now; trying again", error=error.message, in_s=TRY_AGAIN_S)
-            self._not_before_s[submitted.id] = time.monotonic() + TRY_AGAIN_S
+            self._try_later(submitted, error)
         except BulksendError as error:
             log.error("cannot be sent", error=error.message)  # noqa: TRY400  it is no surprise
             if self._only is not None:
                 self._fail(error)
-            await self._halt(submitted, Halt(error.message, error.hint))
+            if self._fleet is not None and not run.has_begun:
+                self._try_later(submitted, error)  # it may be this machine's fault alone: others go on
+            else:
+                await self._halt(submitted, Halt(error.message, error.hint))
         except Exception as error:  # noqa: BLE001  the others go on
             log.error("cannot be sent", error=type(error).__name__)  # noqa: TRY400  its text may name recipients
             unexpected = BulksendError(f"{type(error).__name__} in {submitted.name!r}")
@@ -292,6 +314,8 @@ class Service:
                 if self._stop.is_set():
                     return
                 log.info("taken up")
+                run.has_begun = True
+                self.hindrances.pop(submitted.name, None)
                 state = await engine.run()
         finally:
             run.engine = None

@@ -347,6 +347,7 @@ def test_what_was_removed_is_not_sent_again(journal: Journal) -> None:
 
     with journal.sending():
         asyncio.run(main())
+    journal.ask_for(campaign, CampaignState.PAUSED)
     journal.announce_snapshot("other")
     with journal.alone():
         dropped = journal.forget_entries(
@@ -409,6 +410,7 @@ def test_nobody_removes_anything_while_somebody_sends(journal: Journal, reopen: 
         with pytest.raises(CampaignBusyError), reopen().alone():
             pass
         run(journal.leave_chunk(campaign.id, 0, None))
+    journal.ask_for(campaign, CampaignState.PAUSED)
     with reopen().alone():
         pass
 

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from bulksend.errors import JournalError
+from bulksend.errors import BulksendError, JournalError
 from bulksend.journal import open_postgres
 from bulksend.journal.postgres import PostgresJournal
 from bulksend.journal.postgres_server import PgDatabase
@@ -390,3 +390,119 @@ def test_no_password_is_told() -> None:
         open_postgres("postgresql://me:hunter2@127.0.0.1:1/x")
     assert "hunter2" not in refused.value.message + refused.value.hint
     assert "postgresql://127.0.0.1:1/x" in refused.value.message
+
+
+def test_an_intent_that_was_cut_off_opens_what_others_have_closed_meanwhile(
+    own_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its commit became durable; before the worker is connected again, another has closed the campaign in doubt."""
+    campaign = sending(own_url)
+    journal = open_postgres(own_url, lease_s=30.0)
+    execute = PgDatabase.execute
+    cut = 0
+
+    def cutting(self: Any, statement: str, parameters: Any = (), /) -> Any:
+        nonlocal cut
+        done = execute(self, statement, parameters)
+        if statement == "COMMIT" and cut == 1:
+            cut = 2
+            lapse(own_url)
+            with worker(own_url) as other:
+                for number in range(3):
+                    ledger = other(other.journal.open_chunk(campaign.id, number))
+                    left = [i for i in range(EACH) if ledger.states[i] == EntryState.PENDING]
+                    intent = other(intended(other.journal, batch(campaign.id, left, number)))
+                    other(other.journal.settle(intent, [OK] * len(left)))
+                    assert other(other.journal.close_chunk(campaign.id, number))
+                assert other(other.journal.set_state(campaign.id, CampaignState.FINISHED))
+            raise psycopg.OperationalError("the connection was lost")
+        return done
+
+    monkeypatch.setattr(PgDatabase, "execute", cutting)
+
+    async def main() -> Any:
+        nonlocal cut
+        await begun(journal, campaign)
+        cut = 1
+        return await journal.intend(batch(campaign.id, [0, 1]))
+
+    with journal.sending():
+        assert asyncio.run(main()) is Withheld.LOST
+        assert asyncio.run(journal.open_chunks(campaign.id)) == [0]
+    assert open_postgres(own_url).tally(campaign).pending == 2
+    assert open_postgres(own_url).campaign("any").state is CampaignState.QUEUED
+
+
+def test_a_chunk_is_left_whose_opening_nobody_awaits_any_more(database_url: str) -> None:
+    campaign = sending(database_url)
+    with worker(database_url) as one:
+
+        async def main() -> list[int]:
+            opening = asyncio.ensure_future(one.journal.open_chunk(campaign.id, 0))
+            await asyncio.sleep(0)
+            opening.cancel()
+            await one.journal.leave_chunk(campaign.id, 0, None)
+            return await one.journal.idle_chunks(campaign.id, [], 10)
+
+        assert one(main()) == [0, 1, 2]
+
+
+def test_a_database_restored_to_before_a_campaign_began_knows_nothing_of_it(server: Postgres, own_url: str) -> None:
+    campaign = planned(open_postgres(own_url))
+    with worker(own_url) as one:
+        one(one.journal.renew())
+    with server.restored(), worker(own_url) as one:
+        one(one.journal.set_state(campaign.id, CampaignState.SENDING))
+        one(one.journal.open_chunk(campaign.id, 0))
+        one(intended(one.journal, batch(campaign.id, list(range(EACH)))))
+    with worker(own_url) as one:
+        one(one.journal.renew())
+    tally = open_postgres(own_url).tally(campaign)
+    assert (tally.pending, tally.in_doubt) == (0, ENTRIES)
+
+
+@pytest.mark.parametrize("password", ["hunt%er2", "hunter 2", "hun@ter2", "12/nter2", "hun:ter2@["])
+def test_no_part_of_a_password_is_told(password: str) -> None:
+    with pytest.raises(BulksendError) as refused:
+        open_postgres(f"postgresql://me:{password}@127.0.0.1:1/x")
+    said = refused.value.message + refused.value.hint
+    assert not [part for part in ("hunt", "hun", "ter2", "nter2", "er 2") if part in said.replace("hint", "")], said
+
+
+def test_a_person_and_a_worker_do_not_lock_each_other_out(database_url: str) -> None:
+    campaign = sending(database_url)
+    with worker(database_url, 30.0) as one:
+        one(one.journal.open_chunk(campaign.id, 0))
+        sent = one(intended(one.journal, batch(campaign.id, [0, 1])))
+        one(one.journal.settle(sent, [DOUBT, DOUBT]))
+        person = open_postgres(database_url)
+        reports = [report for report in person.reports(campaign) if report.state is EntryState.IN_DOUBT]
+        wanted = [(report, SettlementVerdict.ACCEPTED) for report in reports]
+        failures: list[str] = []
+        over = threading.Event()
+
+        def decides() -> None:
+            while not over.is_set():
+                try:
+                    person.decide_entries(campaign, wanted, "looked")
+                except JournalError as error:
+                    failures.append(error.message)
+
+        deciding = threading.Thread(target=decides)
+        deciding.start()
+
+        async def main() -> None:
+            for _ in range(150):
+                asked = asyncio.ensure_future(one.journal.intend(batch(campaign.id, [2])))
+                state = asyncio.ensure_future(one.journal.set_state(campaign.id, CampaignState.SENDING))
+                await state
+                intent = await asked
+                assert isinstance(intent, Intent)
+                await one.journal.settle(intent, [LATER])
+
+        try:
+            one(main())
+        finally:
+            over.set()
+            deciding.join()
+    assert failures == []

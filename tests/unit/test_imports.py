@@ -47,6 +47,7 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "procrastinate": frozenset({"fleet"}),
     "prometheus_client": frozenset({"metrics"}),
     "psycopg": frozenset({"fleet", "journal"}),
+    "psycopg_pool": frozenset({"fleet"}),
     "pyarrow": frozenset({"recipients"}),
     "pydantic": frozenset({"config"}),
     "pydantic_core": frozenset({"config"}),
