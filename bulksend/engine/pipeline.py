@@ -59,7 +59,7 @@ ENOUGH_BATCHES = 2
 MAX_REOPENED = 1000
 """Times that others' decisions may open a finished chunk again in one run; more would be a loop."""
 WATCH_EVERY_S = 0.5
-GIVE_BACK_AFTER_S = 30.0
+GIVE_BACK_AFTER_S = 10.0
 """After so long with an open circuit no chunk is kept from one probe to the next."""
 LOOK_AGAIN_S = 1.0
 """How often a schedule is looked at while it rests: it may be changed."""

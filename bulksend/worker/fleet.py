@@ -45,7 +45,9 @@ async def fleet_of(journal: PostgresJournal, due: Callable[[], Sequence[str]]) -
     with journal.sending():
         async with ChunkJobs(journal.url, stale_after_s=journal.lease_s) as jobs:
             dealer = Dealer(jobs, journal)
+            faults = _Faults(dealer)
             chores = [
+                asyncio.create_task(_again_and_again(faults.tell, REAP_EVERY_S), name="faults"),
                 asyncio.create_task(_again_and_again(journal.renew, every_s), name="leases"),
                 asyncio.create_task(_again_and_again(lambda: dealer.beat(every_s), every_s), name="heartbeat"),
                 asyncio.create_task(_again_and_again(dealer.deal, every_s), name="chunks"),
@@ -66,6 +68,23 @@ async def _reap(journal: PostgresJournal, dealer: Dealer, due: Callable[[], Sequ
     """Whoever's turn it is sees that every open chunk that nobody has on lease has a job."""
     if await journal.may_reap(REAP_EVERY_S):
         await dealer.reap(due())
+
+
+class _Faults:
+    """Says once what does not work, and once that it works again."""
+
+    def __init__(self, dealer: Dealer) -> None:
+        self._dealer = dealer
+        self._told: dict[str, str] = {}
+
+    async def tell(self) -> None:
+        log = structlog.get_logger()
+        for what, why in self._dealer.faults.items():
+            if what not in self._told:
+                log.error(what, error=why)
+        for what in self._told.keys() - self._dealer.faults.keys():
+            log.warning("it works again", before=what)
+        self._told = dict(self._dealer.faults)
 
 
 async def _again_and_again(work: Callable[[], Awaitable[object]], every_s: float) -> None:

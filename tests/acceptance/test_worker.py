@@ -177,6 +177,45 @@ def test_settings_are_read_anew_on_sighup(in_folder: Path, simulator: SimulatorP
         assert worker.process.poll() is None
 
 
+def test_a_policy_that_is_changed_is_heeded_at_once(in_folder: Path, simulator: SimulatorProcess) -> None:
+    file = campaign(in_folder, "one", 4000)
+    submit(file, simulator.url)
+    with WorkerProcess(in_folder, *at(simulator), environment={"BULKSEND_LOG_LEVEL": "info"}) as worker:
+        until(lambda: status("one")["accepted"] > 100, "it is being sent")
+        with (in_folder / file).open("a", encoding="utf-8") as out:
+            out.write('[policy]\nin_doubt = "resend"\n')
+        submit(file, simulator.url)
+        until(lambda: worker.said().count('"event": "taken up"') == 2, "it is taken up anew, with the new policy")
+        until(lambda: finished("one"), "it is finished")
+    everybody_once(simulator, "one", 4000)
+
+
+def test_a_pause_while_the_worker_stops_is_kept(in_folder: Path, simulator: SimulatorProcess) -> None:
+    simulator.settings(latency_ms=1500)
+    submit(campaign(in_folder, "one", 4000), simulator.url)
+    with WorkerProcess(in_folder, *at(simulator)) as worker:
+        until(lambda: status("one")["in_flight"] > 0, "it is being sent")
+        worker.process.send_signal(signal.SIGTERM)
+        assert bulksend("pause", "one").returncode == 0
+        assert worker.process.wait(WITHIN_S) == 0
+    assert status("one")["state"] == "paused"
+
+
+def test_told_twice_it_does_not_wait_and_the_campaign_is_taken_up_again(
+    in_folder: Path, simulator: SimulatorProcess
+) -> None:
+    simulator.settings(latency_ms=3000)
+    submit(campaign(in_folder, "one", 400), simulator.url)
+    with WorkerProcess(in_folder, *at(simulator)) as worker:
+        until(lambda: status("one")["in_flight"] > 0, "it is being sent")
+        worker.process.send_signal(signal.SIGTERM)
+        worker.process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.process.wait(WITHIN_S) in {0, 4}
+    assert status("one")["state"] == "queued"
+
+
 def test_systemd_is_told(in_folder: Path, simulator: SimulatorProcess) -> None:
     address = in_folder / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
