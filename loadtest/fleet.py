@@ -41,7 +41,7 @@ OUTAGE_NOTES = """
 """
 
 MORE_THAN_ENOUGH_PER_S = 100_000.0
-"""A quota of which even that part is enough to which throttles without a cause, one of the faults, bring the pace down."""
+"""Even the part of it that is left by throttles without a cause, which are among the faults, is enough."""
 
 
 def crash(options: argparse.Namespace) -> Report:
