@@ -89,8 +89,11 @@ def test_a_restored_database_halts_what_was_being_sent(server: Postgres, shaken:
     workers = shaken.workers(1)
     shaken.await_state("finished", finished)
     shaken.await_accepted(400)
+    assert bulksend("pause", "launch").returncode == 0  # so that much is left when the backup is taken
+    until(lambda: shaken.tally(campaign).in_flight == 0, "it is at rest")
     with server.restored():
-        shaken.await_accepted(900)
+        assert bulksend("resume", "launch").returncode == 0
+        shaken.await_accepted(1400)
     shaken.await_state("halted", campaign)
     status = bulksend("status", "launch")
     assert "the database failed over or was restored: what was sent after 20" in status.stderr + status.stdout
