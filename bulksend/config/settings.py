@@ -144,7 +144,7 @@ class PacingSettings(Table):
     daily_reserve: int = Field(default=0, ge=0)
     """Recipients of the 24-hour quota to leave to other senders."""
     max_recipients_per_s: float | None = Field(default=None, gt=0)
-    """Recipients a second at most, whatever is granted. Not set: the granted rate times the share."""
+    """Recipients a second at most, whatever is granted; of a whole fleet. Not set: the granted rate times the share."""
     max_calls_per_s: float | None = Field(default=None, gt=0)
     """Requests a second at most. Not set: no limit but the recipients'."""
 

@@ -53,7 +53,7 @@ def away(server: Postgres, fleet: Fleet, workers: list[WorkerProcess], at_least_
 
 def test_the_database_goes_away_for_less_and_for_more_than_a_lease(server: Postgres, shaken: Fleet) -> None:
     campaign = shaken.submit("launch", 2000)
-    workers = shaken.workers(2, {"BULKSEND_WORKER_GRACE_S": "1"})
+    workers = shaken.workers(2)
     shaken.await_accepted(300)
     with away(server, shaken, workers, 0.5 * LEASE_S):
         pass
@@ -66,20 +66,21 @@ def test_the_database_goes_away_for_less_and_for_more_than_a_lease(server: Postg
     assert [one.process.poll() for one in workers] == [None, None]
     for one in workers:
         until(lambda one=one: one.ask("GET", "/readyz")[0] == 200, "it is ready again")  # type: ignore[misc]
-    stopped_while_it_is_away(server, shaken, workers[0])
 
 
-def stopped_while_it_is_away(server: Postgres, fleet: Fleet, one: WorkerProcess) -> None:
-    campaign = fleet.submit("late", 1200)
-    fleet.await_accepted(200, campaign)
+def test_a_worker_is_stopped_while_the_database_is_away(server: Postgres, shaken: Fleet) -> None:
+    campaign = shaken.submit("launch", 1200)
+    one, other = shaken.workers(2, {"BULKSEND_WORKER_GRACE_S": "1"})
+    shaken.await_accepted(200)
     server.kill()
     assert one.stop() in {0, 4}
     assert "Traceback" not in one.said()
     server.start()
-    fleet.await_state("finished", campaign)
-    ended, theirs = fleet.tally(campaign), fleet.simulator.tally(campaign.id)
+    shaken.await_state("finished", campaign)
+    assert other.process.poll() is None
+    ended, theirs = shaken.tally(campaign), shaken.simulator.tally(campaign.id)
     assert not theirs["copies"]
-    assert ended.in_doubt <= fleet.max_in_flight * 50
+    assert ended.in_doubt <= shaken.max_in_flight * 50
     assert ended.accepted <= theirs["rows"] <= ended.accepted + ended.in_doubt == 1200
 
 
