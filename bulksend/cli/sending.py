@@ -105,14 +105,7 @@ def send(
     if test is not None or dry_run:
         return _rehearse(campaign, settings, test, rows, limit, output, dry_run=dry_run)
     target = target_of(campaign, settings)
-    shown = False
-    if target.file is not None:
-        shown = plan_target(target, settings, again=again, limit=limit)
-    elif limit is not None or again:
-        raise UsageError(
-            f"{target.name!r} is the name of a campaign, and --limit and --again are for planning one",
-            hint="Name a campaign file that has not been planned yet; or leave them out to send what was planned.",
-        )
+    shown = plan_if_file(target, settings, "send", again=again, limit=limit)
     found = target.campaign()
     people = for_people()
     if found.state is CampaignState.PLANNED and not yes:
@@ -228,6 +221,18 @@ def _print_failures(people: Console, done: Rehearsed) -> None:
     more = done.sent.tally.dead + done.sent.tally.in_doubt - len(done.failures)
     if more > 0:
         people.print(f"and {some(more, 'row')} more", highlight=False)
+
+
+def plan_if_file(target: Target, settings: Settings, verb: str, *, again: bool, limit: int | None) -> bool:
+    """Plan what was named by its file, for a verb that goes on from there; whether it is new, and so has been shown."""
+    if target.file is not None:
+        return plan_target(target, settings, again=again, limit=limit)
+    if limit is not None or again:
+        raise UsageError(
+            f"{target.name!r} is the name of a campaign, and --limit and --again are for planning one",
+            hint=f"Name a campaign file that has not been planned yet; or leave them out to {verb} what was planned.",
+        )
+    return False
 
 
 def plan_target(target: Target, settings: Settings, *, again: bool, limit: int | None) -> bool:

@@ -8,9 +8,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from bulksend.cli.app import COMMON, Common, Output, app, target_of
-from bulksend.cli.sending import Count, plan_target
+from bulksend.cli.sending import Count, plan_if_file
 from bulksend.cli.terminal import ask, for_people, print_facts
-from bulksend.errors import ExitCode, UsageError
+from bulksend.errors import ExitCode
 
 __all__ = ["migrate", "submit", "worker"]
 
@@ -41,14 +41,7 @@ def submit(
 
     settings = common.settings()
     target = target_of(campaign, settings)
-    shown = False
-    if target.file is not None:
-        shown = plan_target(target, settings, again=again, limit=limit)
-    elif limit is not None or again:
-        raise UsageError(
-            f"{target.name!r} is the name of a campaign, and --limit and --again are for planning one",
-            hint="Name a campaign file that has not been planned yet; or leave them out to submit what was planned.",
-        )
+    shown = plan_if_file(target, settings, "submit", again=again, limit=limit)
     found = target.campaign()
     people = for_people()
     if found.state is CampaignState.PLANNED and not yes:

@@ -152,16 +152,15 @@ class Dealer:
             if chunks is None or not chunks.put(job):
                 self.over(job)
 
-    async def beat(self, every_s: float) -> None:
-        """Say that this worker lives, until cancelled."""
-        while True:
-            try:
-                await self._jobs.beat()
-            except TROUBLE as error:
-                self._note("it cannot be said that this worker lives", error)
-            else:
-                self.faults.pop("it cannot be said that this worker lives", None)
-            await asyncio.sleep(every_s)
+    async def beat(self) -> None:
+        """Say that this worker lives; while the database is away, nobody hears it."""
+        what = "it cannot be said that this worker lives"
+        try:
+            await self._jobs.beat()
+        except TROUBLE as error:
+            self._note(what, error)
+        else:
+            self.faults.pop(what, None)
 
     def _note(self, what: str, error: BaseException) -> None:
         if not is_outage(error):

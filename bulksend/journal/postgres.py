@@ -18,7 +18,7 @@ from bulksend.journal.deciding import move, settle_standing
 from bulksend.journal.identity import check_identity
 from bulksend.journal.postgres_server import IDS_IN_BLOCK, PgDatabase, PgServer
 from bulksend.journal.postgres_writer import Answered, Asked, Grant, Kind, PostgresWriter
-from bulksend.journal.reading import Sender, Submitted, ledger_of, submitted_of
+from bulksend.journal.reading import Sender, ledger_of
 from bulksend.journal.records import Records
 from bulksend.journal.rows import json_text, outcome_row, places_of
 from bulksend.ledger import Ledger
@@ -228,7 +228,7 @@ class PostgresJournal(Records):
     async def renew(self) -> set[tuple[str, int]]:
         """Renew the lease of every chunk that is held; returns those that are held still, as (campaign id, number)."""
 
-        def work(db: PgDatabase) -> set[tuple[str, int]]:
+        def work(db: Database) -> set[tuple[str, int]]:
             asked_s = boot_s()
             kept = set()
             for campaign_id, number, epoch in db.execute(
@@ -247,21 +247,6 @@ class PostgresJournal(Records):
             return kept
 
         return await self._write(work)
-
-    async def open_chunks(self, campaign_id: str) -> list[int]:
-        """Numbers of the chunks that are not done, in the order of the list."""
-        return await self._write(
-            lambda db: [
-                number
-                for (number,) in db.execute(
-                    "SELECT number FROM chunk WHERE campaign_id = ? AND NOT done ORDER BY number", (campaign_id,)
-                )
-            ]
-        )
-
-    async def submitted(self) -> list[Submitted]:
-        """Campaigns that a worker is to send, oldest first."""
-        return await self._write(submitted_of)
 
     async def may_reap(self, every_s: float) -> bool:
         """Whether it is this worker's turn to look after idle chunks: one has it, once in a while."""
@@ -305,7 +290,7 @@ class PostgresJournal(Records):
         None when it is done, another's, or not to be sent now.
         """
 
-        def work(db: PgDatabase) -> Ledger | None:
+        def work(db: Database) -> Ledger | None:
             self._held.pop((campaign_id, number), None)
             asked_s = boot_s()
             (free,) = db.execute("SELECT pg_try_advisory_xact_lock_shared(?)", (LEASES_LOCK,)).fetchone()
@@ -333,7 +318,7 @@ class PostgresJournal(Records):
         """End the lease of a chunk; nothing of it is handed out before `until` (epoch seconds)."""
         epochs: list[int] = []
 
-        def work(db: PgDatabase) -> None:
+        def work(db: Database) -> None:
             # In its turn: whoever asked to open the chunk may have been cancelled before that was done.
             held = self._held.pop((campaign_id, number), None)
             if held is not None:
@@ -350,7 +335,7 @@ class PostgresJournal(Records):
     async def close_chunk(self, campaign_id: str, number: int) -> bool:
         """Mark a chunk done if the journal agrees that all its entries are final. True too if it is another's now."""
 
-        def work(db: PgDatabase) -> bool:
+        def work(db: Database) -> bool:
             held = self._held.get((campaign_id, number))
             row = db.execute(
                 "SELECT epoch FROM chunk WHERE campaign_id = ? AND number = ? FOR UPDATE", (campaign_id, number)
@@ -420,19 +405,11 @@ class PostgresJournal(Records):
     async def decide(self, campaign_id: str, chunk: int, settlements: Sequence[Settlement]) -> list[Settlement]:
         """Record decisions that the campaign's own policy makes; returns those that took effect."""
 
-        def work(db: PgDatabase) -> list[Settlement]:
+        def work(db: Database) -> list[Settlement]:
             self._touch(db, campaign_id, [chunk])
             return settle_standing(db, campaign_id, chunk, settlements, self._living())
 
         return await self._write(work)
-
-    async def campaign_state(self, campaign_id: str) -> CampaignState:
-        """As it is now, by whatever process."""
-        return await self._write(
-            lambda db: CampaignState(
-                db.execute("SELECT state FROM campaign WHERE id = ?", (campaign_id,)).fetchone()[0]
-            )
-        )
 
     async def set_state(
         self,
@@ -448,7 +425,7 @@ class PostgresJournal(Records):
         it must have been in one of these states.
         """
 
-        def work(db: PgDatabase) -> bool:
+        def work(db: Database) -> bool:
             # Whoever opens a chunk again asks for this row too: either sees the other.
             db.execute("SELECT 1 FROM campaign WHERE id = ? FOR UPDATE", (campaign_id,)).fetchall()
             return move(db, campaign_id, state, halt, only_from)
@@ -457,7 +434,7 @@ class PostgresJournal(Records):
 
     # The database -----------------------------------------------------------------------------------------------------
 
-    def _write(self, work: Callable[[PgDatabase], T]) -> Awaitable[T]:
+    def _write(self, work: Callable[[Database], T]) -> Awaitable[T]:
         return self._put(work, None)
 
     def _put(self, work: object, kind: Kind | None) -> Awaitable[T]:

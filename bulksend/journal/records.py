@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from bulksend.errors import CampaignBusyError, CampaignUnknownError, NameTakenError
 from bulksend.journal.database import Database, Living
@@ -25,7 +25,15 @@ from bulksend.journal.forgetting import (
     strike_out,
     take_over,
 )
-from bulksend.journal.reading import Sender, ledger_of, recipients_by_minute, reports_of, tally_of
+from bulksend.journal.reading import (
+    Sender,
+    Submitted,
+    ledger_of,
+    recipients_by_minute,
+    reports_of,
+    submitted_of,
+    tally_of,
+)
 from bulksend.journal.rows import (
     CAMPAIGN_COLUMNS,
     campaign_from_row,
@@ -50,6 +58,8 @@ from bulksend.model import (
 from bulksend.schedule import Schedule
 
 __all__ = ["Records"]
+
+T = TypeVar("T")
 
 AGAIN = (
     "The store's lock was lost: the database was restarted, or the connection to it broke. Run the same command again."
@@ -351,3 +361,32 @@ class Records(ABC):
         """
         with self.deciding() as db:
             blank_texts(db, address)
+
+    # A sending process ------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _write(self, work: Callable[[Database], T]) -> Awaitable[T]:
+        """Do it in the writer's next transaction; its result comes once that is durable. Only inside `sending()`."""
+
+    async def submitted(self) -> list[Submitted]:
+        """Campaigns that a worker is to send, oldest first."""
+        return await self._write(submitted_of)
+
+    async def open_chunks(self, campaign_id: str) -> list[int]:
+        """Numbers of the chunks that are not done, in the order of the list."""
+        return await self._write(
+            lambda db: [
+                number
+                for (number,) in db.execute(
+                    "SELECT number FROM chunk WHERE campaign_id = ? AND NOT done ORDER BY number", (campaign_id,)
+                )
+            ]
+        )
+
+    async def campaign_state(self, campaign_id: str) -> CampaignState:
+        """As it is now, by whatever process."""
+        return await self._write(
+            lambda db: CampaignState(
+                db.execute("SELECT state FROM campaign WHERE id = ?", (campaign_id,)).fetchone()[0]
+            )
+        )

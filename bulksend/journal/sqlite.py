@@ -18,7 +18,7 @@ from bulksend.journal.database import Database, Living
 from bulksend.journal.deciding import move, settle_standing
 from bulksend.journal.filesystem import refuse_network
 from bulksend.journal.lock import StoreLock, living_holder, living_process, plans_lock
-from bulksend.journal.reading import Sender, Submitted, ledger_of, submitted_of
+from bulksend.journal.reading import Sender, ledger_of
 from bulksend.journal.records import Records
 from bulksend.journal.rows import (
     ATTEMPT_COLUMNS,
@@ -182,25 +182,10 @@ class SqliteJournal(Records):
                 self._writer.close()
                 self._writer = None
 
-    async def submitted(self) -> list[Submitted]:
-        """Campaigns that a worker is to send, oldest first."""
-        return await self._write(submitted_of)
-
-    async def open_chunks(self, campaign_id: str) -> list[int]:
-        """Numbers of the chunks that are not done, in the order of the list."""
-        return await self._write(
-            lambda db: [
-                number
-                for (number,) in db.execute(
-                    "SELECT number FROM chunk WHERE campaign_id = ? AND done = 0 ORDER BY number", (campaign_id,)
-                )
-            ]
-        )
-
     async def open_chunk(self, campaign_id: str, number: int) -> Ledger | None:
         """The ledger of a chunk, from its attempts so far; None if nothing of it is to be sent any more."""
 
-        def work(db: sqlite3.Connection) -> Ledger:
+        def work(db: Database) -> Ledger:
             self._look_around(db)
             return ledger_of(db, campaign_id, number, self._mine)
 
@@ -212,7 +197,7 @@ class SqliteJournal(Records):
     async def close_chunk(self, campaign_id: str, number: int) -> bool:
         """Mark a chunk done if the journal agrees that all its entries are final."""
 
-        def work(db: sqlite3.Connection) -> bool:
+        def work(db: Database) -> bool:
             if not ledger_of(db, campaign_id, number, self._mine).final:
                 return False
             db.execute("UPDATE chunk SET done = TRUE WHERE campaign_id = ? AND number = ?", (campaign_id, number))
@@ -249,18 +234,10 @@ class SqliteJournal(Records):
     async def decide(self, campaign_id: str, chunk: int, settlements: Sequence[Settlement]) -> list[Settlement]:
         """Record decisions that the campaign's own policy makes; returns those that nobody had decided before."""
 
-        def work(db: sqlite3.Connection) -> list[Settlement]:
+        def work(db: Database) -> list[Settlement]:
             return settle_standing(db, campaign_id, chunk, settlements, self._mine)
 
         return await self._write(work)
-
-    async def campaign_state(self, campaign_id: str) -> CampaignState:
-        """As it is now, by whatever process."""
-        return await self._write(
-            lambda db: CampaignState(
-                db.execute("SELECT state FROM campaign WHERE id = ?", (campaign_id,)).fetchone()[0]
-            )
-        )
 
     async def set_state(
         self,
@@ -276,7 +253,7 @@ class SqliteJournal(Records):
         it must have been in one of these states.
         """
 
-        def work(db: sqlite3.Connection) -> bool:
+        def work(db: Database) -> bool:
             taken = move(db, campaign_id, state, halt, only_from)
             if taken:
                 self._stopped.discard(campaign_id)
@@ -311,7 +288,7 @@ class SqliteJournal(Records):
     def _lock_path(self) -> Path:
         return self.path.with_name(self.path.name + ".lock")
 
-    def _write(self, work: Callable[[sqlite3.Connection], T]) -> Awaitable[T]:
+    def _write(self, work: Callable[[Database], T]) -> Awaitable[T]:
         assert self._writer is not None, "sending() is not entered"
         return self._writer.run(work)
 
@@ -321,7 +298,7 @@ class SqliteJournal(Records):
         assert self._writer is not None, "sending() is not entered"
         return self._writer.insert(into, row)
 
-    def _look_around(self, db: sqlite3.Connection) -> None:
+    def _look_around(self, db: Database) -> None:
         """Take up what other processes have written: once a transaction, as nobody else writes during one."""
         assert self._writer is not None
         if self._looked_in == self._writer.transaction:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bulksend.errors import UsageError
 from bulksend.model import Campaign, CampaignState, EntryState, SettlementVerdict
 from bulksend.outcome import RESEND_AFTER_S
-from bulksend.worker.store import Store
+from bulksend.worker.store import Store, refuse_cancelled
 
 __all__ = ["Retried", "cancel", "pause", "prune", "retry"]
 
@@ -64,8 +64,7 @@ def retry(store: Store, campaign: Campaign, *, status: str = "", reason: str = "
     Raises:
         UsageError: the campaign was cancelled, or pruned; or no dead letter has this status and reason.
     """
-    if campaign.state is CampaignState.CANCELLED:
-        raise UsageError(f"{campaign.name!r} was cancelled", hint="Plan it under another name to send it after all.")
+    refuse_cancelled(campaign)
     store.refuse_pruned(campaign)
     now = store.journal.now()
     dead = [report for report in store.journal.reports(campaign) if report.state is EntryState.DEAD]

@@ -49,7 +49,7 @@ async def fleet_of(journal: PostgresJournal, due: Callable[[], Sequence[str]]) -
             chores = [
                 asyncio.create_task(_again_and_again(faults.tell, REAP_EVERY_S), name="faults"),
                 asyncio.create_task(_again_and_again(journal.renew, every_s), name="leases"),
-                asyncio.create_task(_again_and_again(lambda: dealer.beat(every_s), every_s), name="heartbeat"),
+                asyncio.create_task(_again_and_again(dealer.beat, every_s), name="heartbeat"),
                 asyncio.create_task(_again_and_again(dealer.deal, every_s), name="chunks"),
                 asyncio.create_task(
                     _again_and_again(lambda: _reap(journal, dealer, due), REAP_EVERY_S / 2), name="reaper"

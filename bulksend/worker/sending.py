@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from bulksend.config import Settings
 from bulksend.engine import Observer
-from bulksend.errors import ExitCode, UsageError
+from bulksend.errors import ExitCode
 from bulksend.facts import Audience, Committed
 from bulksend.journal import SqliteJournal
 from bulksend.model import Campaign, CampaignState, Chunk, Tally
 from bulksend.ses import AwsAccess
 from bulksend.worker.running import bound_access, event_loop, running, working
 from bulksend.worker.service import Service
-from bulksend.worker.store import Store
+from bulksend.worker.store import Store, refuse_cancelled
 
 __all__ = ["Sent", "send"]
 
@@ -71,8 +71,7 @@ def send(
         UsageError: the campaign was cancelled, or pruned.
     """
     store.refuse_pruned(campaign)
-    if campaign.state is CampaignState.CANCELLED:
-        raise UsageError(f"{campaign.name!r} was cancelled", hint="Plan it under another name to send it after all.")
+    refuse_cancelled(campaign)
     access = bound_access(campaign, settings)
     began_s = time.monotonic()
     interrupted = False

@@ -18,7 +18,7 @@ from bulksend.model import Campaign, CampaignState, Tally
 from bulksend.recipients import FolderShelf, Shelf, SnapshotReader, open_shelf
 from bulksend.worker.access import s3_endpoint
 
-__all__ = ["Standing", "Store", "Target", "find_target", "is_file"]
+__all__ = ["Standing", "Store", "Target", "find_target", "is_file", "refuse_cancelled"]
 
 FOLDER = ".bulksend"
 SNAPSHOTS = "snapshots"
@@ -246,6 +246,12 @@ def find_target(file_or_name: str, settings: Settings, overrides: dict[str, obje
 def is_file(path: Path) -> bool:
     """Whether it means a campaign file; else it is the name of a campaign."""
     return path.is_file() or path.suffix == ".toml" or len(path.parts) > 1
+
+
+def refuse_cancelled(campaign: Campaign) -> None:
+    """For whatever would send a campaign. Raises UsageError if it was cancelled, which is for good."""
+    if campaign.state is CampaignState.CANCELLED:
+        raise UsageError(f"{campaign.name!r} was cancelled", hint="Plan it under another name to send it after all.")
 
 
 def cache_folder() -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bulksend.errors import UsageError
 from bulksend.journal import SqliteJournal
 from bulksend.model import Campaign, CampaignState
-from bulksend.worker.store import Store
+from bulksend.worker.store import Store, refuse_cancelled
 
 __all__ = ["has_worker", "queue"]
 
@@ -18,8 +20,7 @@ def queue(store: Store, campaign: Campaign) -> CampaignState:
     """
     store.refuse_pruned(campaign)
     now = store.journal.ask_for(campaign, CampaignState.QUEUED)
-    if now is CampaignState.CANCELLED:
-        raise UsageError(f"{campaign.name!r} was cancelled", hint="Plan it under another name to send it after all.")
+    refuse_cancelled(replace(campaign, state=now))
     if now is CampaignState.FINISHED:
         raise UsageError(
             f"{campaign.name!r} is finished",

@@ -11,7 +11,7 @@ import pytest
 from bulksend.fleet import ChunkJobs
 from bulksend.journal import open_postgres
 from bulksend.journal.postgres import PostgresJournal
-from bulksend.journal.postgres_server import PgDatabase
+from bulksend.journal.database import Database
 from bulksend.model import CampaignState, Withheld
 from tests.integration.test_conservation import planned
 from tests.integration.test_journals import batch
@@ -34,7 +34,7 @@ def test_who_is_frozen_in_a_transaction_does_not_hold_up_the_others(
     campaign = planned(frozen_one)
     is_frozen, goes_on = threading.Event(), threading.Event()
 
-    def freeze(db: PgDatabase) -> str:
+    def freeze(db: Database) -> str:
         db.execute("UPDATE identity SET seen_at = store_now(), reaped_at = 0")
         db.execute("SELECT 1 FROM chunk WHERE campaign_id = ? AND number = 0 FOR SHARE", (campaign.id,)).fetchall()
         is_frozen.set()
