@@ -10,8 +10,8 @@ import pytest
 
 from bulksend.fleet import ChunkJobs
 from bulksend.journal import open_postgres
-from bulksend.journal.postgres import PostgresJournal
 from bulksend.journal.database import Database
+from bulksend.journal.postgres import PostgresJournal
 from bulksend.model import CampaignState, Withheld
 from tests.integration.test_conservation import planned
 from tests.integration.test_journals import batch
