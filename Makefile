@@ -25,15 +25,18 @@ endef
 
 SETUP := .venv/.made-by-make
 MINISTACK := .venv-ministack/.made-from-requirements
+DEPLOY_TOOLS := .venv-deploy/.made-by-make
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench-deps requirements clean
+.PHONY: help setup demo test check check-deploy deploy-deps bench-deps requirements clean
 
 help:
 	@echo 'make setup         the virtual environment .venv, with exact versions'
 	@echo 'make demo          a campaign against a simulator on this machine'
 	@echo 'make test          the test suite'
 	@echo 'make check         ruff, mypy --strict, the import rule'
+	@echo 'make check-deploy  everything in deploy/, against a real Prometheus and a real browser'
+	@echo 'make deploy-deps   what that needs of Debian and its kin, as root'
 	@echo 'make bench-deps    nginx and wrk for the load tests (Debian and its kin, as root)'
 	@echo 'make requirements  the requirements files, from pyproject.toml (UPGRADE=--upgrade for newer versions)'
 	@echo 'make clean         remove all that make made'
@@ -69,6 +72,24 @@ check: $(SETUP)
 	.venv/bin/mypy
 	.venv/bin/python -m pytest -n 0 tests/unit/test_imports.py
 
+# Linters of what is in deploy/, apart because nothing of ours imports them.
+$(DEPLOY_TOOLS): requirements/deploy.txt $(SETUP)
+	test -x .venv-deploy/bin/python || $(UV) venv --quiet --python .venv/bin/python .venv-deploy
+	$(UV) pip sync --quiet --compile-bytecode --python .venv-deploy/bin/python --require-hashes requirements/deploy.txt
+	@touch $@
+
+check-deploy: $(SETUP) $(MINISTACK) $(DEPLOY_TOOLS)
+	@for tool in prometheus promtool chromium systemd-analyze; do command -v $$tool >/dev/null || { \
+		echo "make check-deploy needs $$tool: make deploy-deps installs it on Debian and its kin" >&2; exit 1; }; done
+	PATH="$(abspath .venv-deploy/bin):$$PATH" .venv/bin/python -m pytest -n 2 --dist worksteal tests/deploy
+
+# A real Prometheus, a real browser, and systemd's own word on the unit. None of them is started as a service.
+deploy-deps:
+	@command -v apt-get >/dev/null || { \
+		echo "make deploy-deps uses apt-get: install prometheus, chromium and systemd in this system's own way" >&2; exit 1; }
+	apt-get update
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends prometheus chromium systemd fonts-dejavu-core
+
 # What loadtest/ measures against: nginx answers, as a server that is not the bottleneck, and wrk posts a ready body, as the
 # limit of what a sender can reach. Both are only started by the scenarios, on loopback; the system's own nginx is not.
 bench-deps:
@@ -80,8 +101,9 @@ requirements: $(UV_NEEDED)
 	$(UV) $(COMPILE) $(UPGRADE) pyproject.toml --output-file requirements/base.txt
 	$(UV) $(COMPILE) $(UPGRADE) pyproject.toml --group dev --constraints requirements/base.txt --output-file requirements/dev.txt
 	$(UV) $(COMPILE) $(UPGRADE) requirements/ministack.in --output-file requirements/ministack.txt
+	$(UV) $(COMPILE) $(UPGRADE) requirements/deploy.in --output-file requirements/deploy.txt
 	$(UV) $(COMPILE) $(UPGRADE) requirements/uv.in --output-file requirements/uv.txt
 
 clean:
-	rm -rf .venv .venv-uv .venv-ministack .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf .venv .venv-uv .venv-ministack .venv-deploy .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find bulksend tests loadtest -name __pycache__ -type d -prune -exec rm -rf {} +
