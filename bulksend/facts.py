@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum, unique
 from typing import Protocol, TypeAlias
 
-from bulksend.model import AccountStatus, BatchKind, Halt, Verdict
+from bulksend.model import AccountStatus, BatchKind, CampaignState, Halt, Verdict
 
 __all__ = [
     "Audience",
     "BatchAnswered",
     "BatchSent",
+    "BounceKind",
     "CampaignHalted",
+    "ChunkRead",
+    "ChunkStanding",
     "CircuitChanged",
     "Committed",
     "EntriesReturned",
+    "EntryStanding",
+    "EventType",
+    "EventsRecorded",
     "Fact",
+    "LoopLagged",
     "PaceChanged",
     "QuotaRead",
+    "StoreCounted",
     "UnknownStatus",
+    "WaitKind",
     "Waiting",
 ]
 
@@ -37,12 +47,17 @@ class BatchSent:
 
 @dataclass(frozen=True, slots=True)
 class BatchAnswered:
-    """An answer is recorded. `outcomes` counts entries by verdict and status; `answer_s` is from sending to answer."""
+    """An answer is recorded. `outcomes` counts entries by verdict and status; `answer_s` is from sending to answer.
+
+    `code` is how it came: the HTTP status or SES's error code, `not_sent` or `no_answer`; `transport` what it came by.
+    """
 
     verdict: Verdict
     recipients: int
     answer_s: float
     outcomes: Mapping[tuple[Verdict, str], int]
+    code: str
+    transport: str
 
     @property
     def throttled(self) -> bool:
@@ -68,10 +83,16 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class QuotaRead:
-    """GetAccount answered. `foreign` is what others sent in the last 24 hours, in recipients."""
+    """GetAccount answered. Amounts are recipients: `foreign` is what others sent in the last 24 hours.
+
+    `headroom` is what the 24 hours still take from us, below 0 where they are overdrawn; `allowed_per_s` the pace that
+    quota and settings allow while nothing is throttled.
+    """
 
     account: AccountStatus
     foreign: float
+    headroom: float
+    allowed_per_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +103,26 @@ class PaceChanged:
     why: str
 
 
+@unique
+class WaitKind(StrEnum):
+    """What nothing is being sent for."""
+
+    DAY_SPENT = "day_spent"
+    """The 24-hour quota has no room."""
+    QUOTA_UNKNOWN = "quota_unknown"
+    """GetAccount does not answer."""
+    SCHEDULE = "schedule"
+    """The campaign's own hours."""
+    STORE = "store"
+    """The database does not answer, or cannot be written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Why nothing is being sent, in words for a person; empty when it goes on."""
+    """Why nothing is being sent, in words for a person; empty, and of no kind, when it goes on."""
 
     reason: str
+    kind: WaitKind | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +151,104 @@ class CampaignHalted:
     halt: Halt
 
 
+@dataclass(frozen=True, slots=True)
+class ChunkRead:
+    """A chunk of the snapshot is in memory, so many seconds after it was asked for."""
+
+    entries: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoopLagged:
+    """The event loop woke somebody so many seconds later than asked."""
+
+    lag_s: float
+
+
+@unique
+class EntryStanding(StrEnum):
+    """Where entries are, for whoever looks on: the states of an entry, and whether a pending one was tried before."""
+
+    PENDING = "pending"
+    RETRYING = "retrying"
+    IN_FLIGHT = "in_flight"
+    ACCEPTED = "accepted"
+    DEAD = "dead"
+    IN_DOUBT = "in_doubt"
+
+
+@unique
+class ChunkStanding(StrEnum):
+    """Where the chunks of a campaign are that is being sent.
+
+    WAITING  nobody has it on lease. In SQLite, where there are no leases: all that are not done.
+    LEASED   a worker may send from it.
+    STALLED  the lease of whoever had it ran out, and nobody has taken it over.
+    DONE     all its entries are final.
+    """
+
+    WAITING = "waiting"
+    LEASED = "leased"
+    STALLED = "stalled"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCounted:
+    """A store in numbers. `at` is epoch seconds.
+
+    `entries` has every campaign that is not over, by its name, and of the others what is in doubt. `sendable` are
+    pending entries of campaigns that are to be sent, and may be by their schedules.
+    """
+
+    at: float
+    duration_s: float
+    campaigns: Mapping[CampaignState, int]
+    entries: Mapping[str, Mapping[EntryStanding, int]]
+    sendable: int
+    chunks: Mapping[ChunkStanding, int]
+    workers: int
+
+
+@unique
+class EventType(StrEnum):
+    """What SES reports of a mail (Developer Guide, Contents of event data that Amazon SES publishes)."""
+
+    SEND = "send"
+    REJECT = "reject"
+    BOUNCE = "bounce"
+    COMPLAINT = "complaint"
+    DELIVERY = "delivery"
+    OPEN = "open"
+    CLICK = "click"
+    RENDERING_FAILURE = "rendering_failure"
+    DELIVERY_DELAY = "delivery_delay"
+    SUBSCRIPTION = "subscription"
+
+
+@unique
+class BounceKind(StrEnum):
+    """The bounceType of a bounce event."""
+
+    PERMANENT = "permanent"
+    TRANSIENT = "transient"
+    UNDETERMINED = "undetermined"
+
+
+@dataclass(frozen=True, slots=True)
+class EventsRecorded:
+    """A batch of events is durable, each counted once; the oldest was `lag_s` old.
+
+    `unreadable` messages were in it as well. `bounces` are those of `types`, by kind.
+    """
+
+    types: Mapping[EventType, int]
+    bounces: Mapping[BounceKind, int]
+    lag_s: float
+    unreadable: int
+
+
 Fact: TypeAlias = (
     BatchSent
     | BatchAnswered
@@ -126,6 +260,10 @@ Fact: TypeAlias = (
     | CircuitChanged
     | UnknownStatus
     | CampaignHalted
+    | ChunkRead
+    | LoopLagged
+    | StoreCounted
+    | EventsRecorded
 )
 
 

@@ -157,13 +157,11 @@ def send(job: Job) -> Measured:
     campaign = store.journal.campaign(NAME)
     gauge, flights, first = Gauge(), Flights(), FirstRequest()
     observers: list[Any] = [RunLog(NAME), first]
-    if job.metrics:
-        observers.append(Metrics())
     if job.kind == "flights":
         observers.append(flights)
     began_s = time.process_time()
     with gauge.measuring():
-        sent = worker.send(campaign, settings, store, observers=observers)
+        sent = worker.send(campaign, settings, store, observers=observers, metrics=Metrics() if job.metrics else None)
     tally = sent.tally
     if not tally.adds_up or tally.accepted != job.rows:
         state = sent.campaign.state.value

@@ -12,7 +12,7 @@ from pathlib import Path
 from bulksend import worker
 from bulksend.config import Settings, load_campaign, load_settings
 from bulksend.engine import Engine, pipeline
-from bulksend.facts import Fact
+from bulksend.facts import Audience, Fact
 from bulksend.model import Campaign, CampaignState, Halt, Policy, ResultRow, Tally
 from bulksend.pacing import PaceSettings, QuotaPacer
 from bulksend.recipients import SnapshotReader
@@ -139,7 +139,7 @@ class Desk:
                         access, campaign.prefix, campaign.suffix, max_connections=max_in_flight
                     ) as transport,
                 ):
-                    with ChunkThread(reader) as source:
+                    with ChunkThread(reader, Audience()) as source:
                         engine = Engine(
                             campaign.id,
                             source=source,

@@ -60,6 +60,8 @@ REFUSALS = {
 class SesInMemory:
     """Satisfies the engine's Transport; `accepted` counts copies by row."""
 
+    kind: str = "in memory"
+
     def __init__(self, weather: Callable[[], Weather]) -> None:
         self._weather = weather
         self.accepted: Counter[int] = Counter()

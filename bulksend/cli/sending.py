@@ -14,9 +14,12 @@ from bulksend.cli.terminal import ask, for_people, print_facts, print_json, some
 from bulksend.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from rich.console import Console
 
     from bulksend.config import Settings
+    from bulksend.metrics import Metrics
     from bulksend.model import Campaign
     from bulksend.worker import Rehearsed, Target
 
@@ -74,6 +77,7 @@ def send(
     rows: Count | None = None,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     metrics_port: int | None = None,
+    metrics_textfile: Path | None = None,
     output: Output = "text",
     common: Common = COMMON,
 ) -> int:
@@ -93,34 +97,38 @@ def send(
         rows: How many samples --test sends; 3 if not given.
         dry_run: Send everything to a simulator on this machine instead, which reaches nobody.
         metrics_port: Serve Prometheus metrics on this port of 127.0.0.1 while sending; 0 takes any free one.
+        metrics_textfile: Write them to this file, every ten seconds and at the end, for node_exporter's textfile
+            collector.
         output: text for people, json for programs.
         common: Common options.
     """
     from bulksend.model import CampaignState  # noqa: PLC0415
     from bulksend.report import print_plan  # noqa: PLC0415
 
-    settings = common.settings(**{"metrics.port": metrics_port})
+    settings = _settings(common, metrics_port, metrics_textfile)
     if rows is not None and test is None:
         raise UsageError("--rows is how many samples --test sends", hint="To send to the first of a list: --limit.")
     if test is not None or dry_run:
         return _rehearse(campaign, settings, test, rows, limit, output, dry_run=dry_run)
     target = target_of(campaign, settings)
-    shown = plan_if_file(target, settings, "send", again=again, limit=limit)
-    found = target.campaign()
-    people = for_people()
-    if found.state is CampaignState.PLANNED and not yes:
-        pending = target.store.journal.tally(found).pending
-        if not shown:
-            print_plan(people, found, ())
-        ask(
-            people,
-            f"Send to {found.recipients:,} recipients?"
-            if pending == found.entries
-            else f"Send what is pending of {found.name}, {pending:,} of {found.entries:,} mails?",
-            verb="send",
-            otherwise="Nothing was sent. The plan is kept: bulksend send goes on from here.",
-        )
-    return _send(target, found, settings, output)
+    with _exposed(settings) as metrics:
+        with contextlib.nullcontext() if metrics is None else metrics.planning() as on_progress:
+            shown = plan_if_file(target, settings, "send", again=again, limit=limit, on_progress=on_progress)
+        found = target.campaign()
+        people = for_people()
+        if found.state is CampaignState.PLANNED and not yes:
+            pending = target.store.journal.tally(found).pending
+            if not shown:
+                print_plan(people, found, ())
+            ask(
+                people,
+                f"Send to {found.recipients:,} recipients?"
+                if pending == found.entries
+                else f"Send what is pending of {found.name}, {pending:,} of {found.entries:,} mails?",
+                verb="send",
+                otherwise="Nothing was sent. The plan is kept: bulksend send goes on from here.",
+            )
+        return _send(target, found, settings, output, metrics)
 
 
 @app.command
@@ -128,6 +136,7 @@ def resume(
     campaign: Path,
     *,
     metrics_port: int | None = None,
+    metrics_textfile: Path | None = None,
     output: Output = "text",
     common: Common = COMMON,
 ) -> int:
@@ -138,19 +147,22 @@ def resume(
     Args:
         campaign: The campaign file, or its name.
         metrics_port: Serve Prometheus metrics on this port of 127.0.0.1 while sending; 0 takes any free one.
+        metrics_textfile: Write them to this file, every ten seconds and at the end, for node_exporter's textfile
+            collector.
         output: text for people, json for programs.
         common: Common options.
     """
     from bulksend import worker  # noqa: PLC0415
 
-    settings = common.settings(**{"metrics.port": metrics_port})
+    settings = _settings(common, metrics_port, metrics_textfile)
     target = target_of(campaign, settings)
     if worker.has_worker(target.store):
         worker.queue(target.store, target.campaign())
         print_facts(target, output)
         for_people().print(f"A worker has it. To look on: bulksend status {target.name} --watch", highlight=False)
         return int(ExitCode.DONE)
-    return _send(target, target.campaign(), settings, output)
+    with _exposed(settings) as metrics:
+        return _send(target, target.campaign(), settings, output, metrics)
 
 
 @app.command(help_flags=[])
@@ -223,10 +235,18 @@ def _print_failures(people: Console, done: Rehearsed) -> None:
         people.print(f"and {some(more, 'row')} more", highlight=False)
 
 
-def plan_if_file(target: Target, settings: Settings, verb: str, *, again: bool, limit: int | None) -> bool:
+def plan_if_file(
+    target: Target,
+    settings: Settings,
+    verb: str,
+    *,
+    again: bool,
+    limit: int | None,
+    on_progress: Callable[[int], None] | None = None,
+) -> bool:
     """Plan what was named by its file, for a verb that goes on from there; whether it is new, and so has been shown."""
     if target.file is not None:
-        return plan_target(target, settings, again=again, limit=limit)
+        return plan_target(target, settings, again=again, limit=limit, on_progress=on_progress)
     if limit is not None or again:
         raise UsageError(
             f"{target.name!r} is the name of a campaign, and --limit and --again are for planning one",
@@ -235,8 +255,15 @@ def plan_if_file(target: Target, settings: Settings, verb: str, *, again: bool, 
     return False
 
 
-def plan_target(target: Target, settings: Settings, *, again: bool, limit: int | None) -> bool:
-    """Plan a campaign; whether it is new, and so has been shown."""
+def plan_target(
+    target: Target,
+    settings: Settings,
+    *,
+    again: bool,
+    limit: int | None,
+    on_progress: Callable[[int], None] | None = None,
+) -> bool:
+    """Plan a campaign; whether it is new, and so has been shown. `on_progress` is told the rows read so far."""
     from bulksend import worker  # noqa: PLC0415
     from bulksend.report import print_plan  # noqa: PLC0415
     from bulksend.worker.planning import LIMIT  # noqa: PLC0415
@@ -247,14 +274,13 @@ def plan_target(target: Target, settings: Settings, *, again: bool, limit: int |
         )
     people = for_people()
     with people.status("reading the list …") as shown:
-        planned = worker.plan(
-            target.file,
-            settings,
-            target.store,
-            again=again,
-            limit=limit,
-            on_progress=lambda rows: shown.update(f"reading the list … {rows:,} rows"),
-        )
+
+        def tell(rows: int) -> None:
+            shown.update(f"reading the list … {rows:,} rows")
+            if on_progress is not None:
+                on_progress(rows)
+
+        planned = worker.plan(target.file, settings, target.store, again=again, limit=limit, on_progress=tell)
     if planned.is_new:
         print_plan(people, planned.campaign, planned.warnings)
     elif limit is None and LIMIT in planned.campaign.frozen:
@@ -265,29 +291,48 @@ def plan_target(target: Target, settings: Settings, *, again: bool, limit: int |
     return planned.is_new
 
 
-def _send(target: Target, found: Campaign, settings: Settings, output: Output) -> int:
+def _settings(common: Common, metrics_port: int | None, metrics_textfile: Path | None) -> Settings:
+    """With what was said of the metrics."""
+    textfile = None if metrics_textfile is None else str(metrics_textfile)
+    return common.settings(**{"metrics.port": metrics_port, "metrics.textfile": textfile})
+
+
+@contextlib.contextmanager
+def _exposed(settings: Settings) -> Iterator[Metrics | None]:
+    """What counts this run, and can be looked at while inside; None if nobody wants to look."""
+    from bulksend.metrics import Metrics, MetricsFile, MetricsServer  # noqa: PLC0415
+
+    port, textfile = settings.metrics.port, settings.metrics.textfile
+    if port is None and textfile is None:
+        yield None
+        return
+    metrics = Metrics(campaigns=settings.metrics.campaigns)
+    with contextlib.ExitStack() as stack:
+        if port is not None:
+            server = stack.enter_context(MetricsServer(metrics, port))
+            for_people().print(f"metrics on {server.url}", highlight=False)
+        if textfile is not None:
+            stack.enter_context(MetricsFile(metrics, Path(textfile)))
+        yield metrics
+
+
+def _send(target: Target, found: Campaign, settings: Settings, output: Output, metrics: Metrics | None) -> int:
     from bulksend import worker  # noqa: PLC0415
-    from bulksend.metrics import Metrics, MetricsServer  # noqa: PLC0415
     from bulksend.model import CampaignState  # noqa: PLC0415
     from bulksend.report import LiveProgress  # noqa: PLC0415
     from bulksend.worker.log import RunLog  # noqa: PLC0415
 
     target.store.refuse_pruned(found)
     people = for_people()
-    metrics = Metrics()
-    with contextlib.ExitStack() as stack:
-        port = settings.metrics.port
-        if port is not None:
-            server = stack.enter_context(MetricsServer(metrics, port))
-            people.print(f"metrics on {server.url}", highlight=False)
-        if found.state is CampaignState.FINISHED:
-            people.print("Nothing is left to send.")
-        progress = stack.enter_context(LiveProgress(people, found.name, target.store.journal.tally(found)))
+    if found.state is CampaignState.FINISHED:
+        people.print("Nothing is left to send.")
+    with LiveProgress(people, found.name, target.store.journal.tally(found)) as progress:
         sent = worker.send(
             found,
             settings,
             target.store,
-            observers=(progress, metrics, RunLog(found.name, on_terminal=people.is_terminal)),
+            observers=(progress, RunLog(found.name, on_terminal=people.is_terminal)),
+            metrics=metrics,
             on_drain=progress.say_draining,
         )
     print_facts(target, output, stream="people")

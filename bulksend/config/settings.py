@@ -157,10 +157,15 @@ class EngineSettings(Table):
 
 
 class MetricsSettings(Table):
-    """Prometheus metrics of a run, on 127.0.0.1 only."""
+    """Prometheus metrics: of any process, and where those of a one-off run can be had."""
 
     port: int | None = Field(default=None, ge=0, le=65535)
     """TCP port of http://127.0.0.1:PORT/metrics while sending; 0 takes any free one. Not set: none is opened."""
+    textfile: Annotated[str, AfterValidator(_folder)] | None = None
+    """A file to write the metrics of a one-off run to, every ten seconds and at the end, for node_exporter's textfile
+    collector. Not set: none is written."""
+    campaigns: bool = False
+    """Whether the names of campaigns are a label: of the first 50 of a process."""
 
 
 class WorkerSettings(Table):
@@ -310,6 +315,8 @@ def _typed(key: str, text: str) -> object:
     assert isinstance(table, type)
     assert issubclass(table, Table)
     annotation = table.model_fields[name].annotation
+    if annotation is bool and text in {"true", "false"}:
+        return text == "true"
     for kind in (int, float):
         if kind in (annotation, *get_args(annotation)):
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from typing import assert_never
 
 from bulksend.engine.backlog import OpenChunk
 from bulksend.engine.circuit import Circuit
@@ -20,10 +21,13 @@ from bulksend.model import (
     Answer,
     Answered,
     BatchKind,
+    Doubtful,
     EntryOutcome,
     EntryState,
     Halt,
     Intent,
+    NotSent,
+    Refused,
     Settlement,
     SettlementVerdict,
     Verdict,
@@ -60,6 +64,7 @@ class Landing:
         audience: Audience,
         circuit: Circuit,
         heed: Heed,
+        transport: str,
         backoff: Backoff,
         resend_after_s: float | None,
         now: Callable[[], float],
@@ -72,6 +77,7 @@ class Landing:
         self._audience = audience
         self.circuit = circuit
         self._heed = heed
+        self._transport = transport
         self._backoff = backoff
         self._resend_after_s = resend_after_s
         self._now = now
@@ -97,7 +103,8 @@ class Landing:
         await self._settle(intent, outcomes)
         self._pacer.give_back(self._book(flight.opened, intent, verdict, outcomes), flight.ticket)
         counts = Counter((o.verdict, o.status) for o in outcomes)
-        self._tell(BatchAnswered(verdict, batch.recipients, answered_s - sent_s, counts))
+        code = _code(answer)
+        self._tell(BatchAnswered(verdict, batch.recipients, answered_s - sent_s, counts, code, self._transport))
         if self.circuit.note(verdicts, answered_s, probe=batch.kind is BatchKind.PROBE):
             why = without_addresses(f"{outcomes[0].status} {outcomes[0].reason}".strip())
             self._tell(CircuitChanged(self.circuit.is_open, self.circuit.probe_at - answered_s, why))
@@ -120,7 +127,7 @@ class Landing:
         opened.in_flight -= 1
         opened.ledger.accept_all(batch.indices)
         counts = {(Verdict.ACCEPTED, "SUCCESS"): len(batch.indices)}
-        self._tell(BatchAnswered(Verdict.ACCEPTED, batch.recipients, answer_s, counts))
+        self._tell(BatchAnswered(Verdict.ACCEPTED, batch.recipients, answer_s, counts, "200", self._transport))
         if self.circuit.note((Verdict.ACCEPTED,), answered_s, probe=batch.kind is BatchKind.PROBE):
             self._tell(CircuitChanged(self.circuit.is_open, self.circuit.probe_at - answered_s, ""))
         self._heed.accepted()
@@ -199,3 +206,18 @@ class Landing:
 
     def _tell(self, fact: Fact) -> None:
         self._audience.observe(fact)
+
+
+def _code(answer: Answer) -> str:
+    """How an answer came: SES's error code, or the HTTP status where there is none."""
+    match answer:
+        case AllAccepted() | Answered():
+            return "200"
+        case Refused(code=code, http_status=status):
+            return code or str(status)
+        case NotSent():
+            return "not_sent"
+        case Doubtful():
+            return "no_answer"
+        case _:
+            assert_never(answer)

@@ -31,6 +31,7 @@ from bulksend.facts import (
     EntriesReturned,
     Fact,
     Waiting,
+    WaitKind,
 )
 from bulksend.model import (
     Answer,
@@ -120,6 +121,7 @@ class Engine:
             self._audience,
             self._circuit,
             Heed(transport, pacer),
+            transport.kind,
             Backoff(policy.max_attempts, uniform),
             self._resend_after_s,
             now,
@@ -290,10 +292,10 @@ class Engine:
         await self._await_flights()
         await self._leave_all()
         opens = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        self._tell(Waiting(f"by its schedule it may send again from {opens}"))
+        self._tell(Waiting(f"by its schedule it may send again from {opens}", WaitKind.SCHEDULE))
         while self.schedule.opens_at(self._now()) is not None:  # noqa: ASYNC110  a time that may be changed
             await asyncio.sleep(LOOK_AGAIN_S)
-        self._tell(Waiting(""))
+        self._tell(Waiting("", None))
 
     async def _wait(self, at_most_s: float | None) -> None:
         """Until an answer has landed, or so long."""

@@ -112,6 +112,11 @@ class Journal(Protocol):
 class Transport(Protocol):
     """How a request leaves. It never raises for what SES or the network does: that is an Answer."""
 
+    @property
+    def kind(self) -> str:
+        """Its name, for whoever looks on."""
+        ...
+
     async def send(self, entries_json: bytes | memoryview, send_before_s: float) -> Answer:
         """One SendBulkEmail call with these entries (JSON, separated by commas), attempted once.
 

@@ -162,6 +162,13 @@ class Dealer:
         else:
             self.faults.pop(what, None)
 
+    async def workers(self) -> int:
+        """How many workers have said lately that they live; 0 while that cannot be found out."""
+        try:
+            return await self._jobs.workers()
+        except TROUBLE:
+            return 0
+
     def _note(self, what: str, error: BaseException) -> None:
         if not is_outage(error):
             self.faults[what] = " ".join(str(error.__cause__ or error).split())

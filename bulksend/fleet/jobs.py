@@ -137,6 +137,15 @@ class ChunkJobs:
         rows = await jobs_of(self._app, QUEUE.format(campaign_id), self._stale_after_s)
         return {int(row["number"]) for row in rows}
 
+    async def workers(self) -> int:
+        """How many workers of the database live."""
+        row = await self._app.connector.execute_query_one_async(
+            "SELECT count(*) AS many FROM procrastinate_workers "
+            "WHERE last_heartbeat > now() - make_interval(secs => %(stale_after_s)s)",
+            stale_after_s=self._stale_after_s,
+        )
+        return int(row["many"])
+
     async def bury(self) -> None:
         """Remove the jobs of workers that have died."""
         await self._manager.prune_stalled_workers(self._stale_after_s)

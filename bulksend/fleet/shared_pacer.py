@@ -11,7 +11,7 @@ from typing import Self
 
 from bulksend.clock import boot_s
 from bulksend.errors import AccountError, BulksendError, HaltedError
-from bulksend.facts import Fact, PaceChanged, QuotaRead, Waiting
+from bulksend.facts import Fact, PaceChanged, QuotaRead, Waiting, WaitKind
 from bulksend.fleet.bucket import AHEAD_S, AWAY, READING_S, Bucket, Order, Standing
 from bulksend.fleet.slices import EARLY_S, FarClock, Slice, Slices
 from bulksend.model import AccountStatus
@@ -130,10 +130,10 @@ class SharedPacer:
         self._servant = asyncio.create_task(self._serve(), name="quota")
         try:
             while not self._ready():
-                self._tell(AWAY_REASON if self._away else "")
+                self._tell(AWAY_REASON, WaitKind.STORE) if self._away else self._tell()
                 self._news.clear()
                 await self._news.wait()
-            self._tell("")
+            self._tell()
         except BaseException:
             await self.__aexit__()
             raise
@@ -225,7 +225,7 @@ class SharedPacer:
                 await asyncio.sleep(due_s - now_s)
             else:
                 break
-        self._tell("")
+        self._tell()
         ticket = self._slices.take(cost)
         if cost > recipients:
             self._return(cost - recipients, ticket)
@@ -235,9 +235,9 @@ class SharedPacer:
     async def _await_slice(self, cost: float) -> None:
         """Have a slice asked for, and wait until something is new."""
         if self._away:
-            self._tell(AWAY_REASON)
+            self._tell(AWAY_REASON, WaitKind.STORE)
         elif self._hindrance is not None:
-            self._tell(self._hindrance.reason)
+            self._tell(self._hindrance.reason, self._hindrance.kind)
         if not self._wanted or self._awaited != cost:
             self._awaited, self._wanted = cost, True
             self._errand.set()
@@ -276,10 +276,11 @@ class SharedPacer:
             self._errand.set()
         self._returned[ticket] = self._returned.get(ticket, 0.0) + recipients
 
-    def _tell(self, reason: str) -> None:
+    def _tell(self, reason: str = "", kind: WaitKind | None = None) -> None:
+        """Why nothing goes out, or that something does, if that is news."""
         if reason != self._waiting:
             self._waiting = reason
-            self._observe(Waiting(reason))
+            self._observe(Waiting(reason, kind))
 
     def _ready(self) -> bool:
         """Whether the quota is known."""
@@ -450,7 +451,8 @@ class SharedPacer:
             return told_spent(self._settings)
         if self._left_today() < max(need, self._worth()):
             self._spent = True
-            return Hindrance("the 24-hour quota is spent; asking again until it frees", self._settings.look_again_s)
+            reason = "the 24-hour quota is spent; asking again until it frees"
+            return Hindrance(reason, self._settings.look_again_s, WaitKind.DAY_SPENT)
         return None
 
     async def _cut(self, standing: Standing | None, sent_at: float) -> None:
@@ -522,7 +524,8 @@ class SharedPacer:
         self._batch = seconds_worth(rate)
         if before is None or before.account is None or before.read_at != standing.read_at:
             foreign = max(0.0, standing.account.sent_last_24_hours - standing.own_24_hours)
-            self._observe(QuotaRead(standing.account, foreign))
+            allowed_per_s = granted_per_s(standing.account, self._settings)
+            self._observe(QuotaRead(standing.account, foreign, self._left_today(), allowed_per_s))
         if rate != self.rate_per_s or before is None or before.account is None:
             factor = 1.0 if before is None else before.throttle.factor
             if not why and standing.throttle.factor != factor:

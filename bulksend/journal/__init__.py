@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 from bulksend.errors import ConfigError
+from bulksend.journal.census import Census
 from bulksend.journal.reading import Submitted
 from bulksend.journal.records import Records
 from bulksend.journal.sqlite import SqliteJournal
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SQLITE",
+    "Census",
     "Journal",
     "PostgresJournal",
     "Records",

@@ -75,6 +75,10 @@ class PostgresJournal(Records):
     """
 
     minute_of: ClassVar[str] = "floor(a.at / 60)::bigint"
+    standing_of: ClassVar[str] = (
+        "CASE WHEN k.done THEN 'done' WHEN k.leased_until IS NULL THEN 'waiting' "
+        "WHEN k.leased_until > store_now() THEN 'leased' ELSE 'stalled' END"
+    )
 
     def __init__(self, url: str, *, lease_s: float = 30.0) -> None:
         super().__init__(self._store_time)

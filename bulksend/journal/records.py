@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import ClassVar, TypeVar
 
 from bulksend.errors import CampaignBusyError, CampaignUnknownError, NameTakenError
+from bulksend.journal.census import Census
 from bulksend.journal.database import Database, Living
 from bulksend.journal.deciding import PENDING_AGAIN, reopen, settle_once, stands
 from bulksend.journal.forgetting import (
@@ -76,6 +77,8 @@ class Records(ABC):
 
     minute_of: ClassVar[str]
     """The store's words for the number of the minute of the time a.at."""
+    standing_of: ClassVar[str]
+    """The store's words for the ChunkStanding of the chunk k."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.now = now
@@ -263,6 +266,10 @@ class Records(ABC):
         """(start of a minute in epoch seconds, recipients that count against the quota); unanswered counts as sent."""
         with self.reading() as db:
             return recipients_by_minute(db, account, region, since, self.minute_of)
+
+    def census(self) -> Census:
+        """What counts the whole store again and again."""
+        return Census(self, self._living)
 
     # What is removed --------------------------------------------------------------------------------------------------
 

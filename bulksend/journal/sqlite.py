@@ -68,6 +68,7 @@ class SqliteJournal(Records):
     """
 
     minute_of: ClassVar[str] = "CAST(a.at / 60 AS INTEGER)"
+    standing_of: ClassVar[str] = "CASE WHEN k.done THEN 'done' ELSE 'waiting' END"
 
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
         super().__init__(now)

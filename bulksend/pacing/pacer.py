@@ -172,7 +172,7 @@ class QuotaPacer:
             self._told_spent = False
             self._window.expire(self._now())
             self._foreign = max(0.0, account.sent_last_24_hours - self._window.total)
-            self._observe(QuotaRead(account, self._foreign))
+            self._observe(QuotaRead(account, self._foreign, self._headroom(), granted_per_s(account, self._settings)))
             if before != self.rate_per_s:
                 self._observe(PaceChanged(self.rate_per_s, "the quota SES grants"))
 
@@ -206,7 +206,7 @@ class QuotaPacer:
             reason = hindrance.reason if hindrance is not None else ""
             if reason != self._waiting:
                 self._waiting = reason
-                self._observe(Waiting(reason))
+                self._observe(Waiting(reason, None if hindrance is None else hindrance.kind))
             if hindrance is None:
                 return
             await asyncio.sleep(hindrance.wait_s)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from bulksend.facts import WaitKind
 from bulksend.model import MAX_BATCH_RECIPIENTS, AccountStatus, Halt, HaltScope
 from bulksend.pacing.window import WINDOW_SLOTS
 
@@ -62,6 +63,7 @@ class Hindrance:
 
     reason: str
     wait_s: float
+    kind: WaitKind
 
 
 def granted_per_s(account: AccountStatus, settings: PaceSettings) -> float:
@@ -112,12 +114,14 @@ def quota_unknown(age_s: float) -> Hindrance | None:
     """What to say of an answer of GetAccount that is so many seconds old: None while it holds."""
     if age_s <= STALE_AFTER_S:
         return None
-    return Hindrance(f"GetAccount has not answered for {age_s / 60:.0f} minutes, so the quota is unknown", 1.0)
+    reason = f"GetAccount has not answered for {age_s / 60:.0f} minutes, so the quota is unknown"
+    return Hindrance(reason, 1.0, WaitKind.QUOTA_UNKNOWN)
 
 
 def told_spent(settings: PaceSettings) -> Hindrance:
     """What to say after SES refused for the day's sake, until GetAccount has been read again."""
-    return Hindrance("SES says that the 24-hour quota is spent; asking again", settings.look_again_s)
+    reason = "SES says that the 24-hour quota is spent; asking again"
+    return Hindrance(reason, settings.look_again_s, WaitKind.DAY_SPENT)
 
 
 def day_hindrance(
@@ -130,11 +134,15 @@ def day_hindrance(
     free = frees_at(int(missing))
     if free is None:
         return Hindrance(
-            "the 24-hour quota is spent, by others too; asking again until it frees", settings.look_again_s
+            "the 24-hour quota is spent, by others too; asking again until it frees",
+            settings.look_again_s,
+            WaitKind.DAY_SPENT,
         )
     until = datetime.fromtimestamp(free, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return Hindrance(
-        f"the 24-hour quota is spent; it frees from {until}", max(0.01, min(free - now, settings.look_again_s))
+        f"the 24-hour quota is spent; it frees from {until}",
+        max(0.01, min(free - now, settings.look_again_s)),
+        WaitKind.DAY_SPENT,
     )
 
 

@@ -12,12 +12,16 @@ from bulksend.facts import (
     BatchAnswered,
     BatchSent,
     CampaignHalted,
+    ChunkRead,
     CircuitChanged,
     Committed,
     EntriesReturned,
+    EventsRecorded,
     Fact,
+    LoopLagged,
     PaceChanged,
     QuotaRead,
+    StoreCounted,
     UnknownStatus,
     Waiting,
 )
@@ -80,7 +84,9 @@ class LiveProgress:
                     self._dead -= fact.entries
             case QuotaRead():
                 self._bar.start()  # not before: a run that is refused draws nothing
-            case Waiting() | BatchSent() | Committed() | UnknownStatus():
+            case Waiting() | BatchSent() | Committed() | UnknownStatus() | ChunkRead() | LoopLagged():
+                pass
+            case StoreCounted() | EventsRecorded():
                 pass
 
     def _count(self, state: EntryState, entries: int) -> None:

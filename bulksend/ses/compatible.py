@@ -50,6 +50,8 @@ class CompatibleTransport:
     `prefix` and `suffix` are the campaign's frozen frame.
     """
 
+    kind: str = "compatible"
+
     def __init__(
         self, access: AwsAccess, prefix: bytes, suffix: bytes, *, max_connections: int, clock: ServerClock | None = None
     ) -> None:

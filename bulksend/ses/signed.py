@@ -30,6 +30,8 @@ class SignedTransport:
     `prefix` and `suffix` are the campaign's frozen frame.
     """
 
+    kind: str = "signed"
+
     def __init__(
         self, access: AwsAccess, route: Route, prefix: bytes, suffix: bytes, *, clock: ServerClock | None = None
     ) -> None:

@@ -33,6 +33,10 @@ class Fleet:
         """What does not work, in words."""
         return [f"{what}: {why}" for what, why in self._dealer.faults.items()]
 
+    async def workers(self) -> int:
+        """How many there are, this one included; 0 while that cannot be found out."""
+        return await self._dealer.workers()
+
     def chunks_of(self, campaign_id: str) -> CampaignChunks:
         """What this worker is handed of a campaign; for one run of it."""
         return self._dealer.chunks_of(campaign_id)

@@ -12,12 +12,16 @@ from bulksend.facts import (
     BatchAnswered,
     BatchSent,
     CampaignHalted,
+    ChunkRead,
     CircuitChanged,
     Committed,
     EntriesReturned,
+    EventsRecorded,
     Fact,
+    LoopLagged,
     PaceChanged,
     QuotaRead,
+    StoreCounted,
     UnknownStatus,
     Waiting,
 )
@@ -87,5 +91,5 @@ class RunLog:
             case BatchAnswered():
                 outcomes = {f"{verdict.value}/{status}": n for (verdict, status), n in fact.outcomes.items()}
                 self._log.debug("batch answered", verdict=fact.verdict.value, outcomes=outcomes)
-            case BatchSent() | Committed():
+            case BatchSent() | Committed() | ChunkRead() | LoopLagged() | StoreCounted() | EventsRecorded():
                 pass

@@ -101,7 +101,8 @@ class ServiceOffice:
         def work() -> tuple[Mapping[str, object], bool]:
             settings = self._settings()
             file = _campaign_of(tables, settings)
-            planned = plan(file, settings, self._store, again=again)
+            with self._metrics.planning() as on_progress:
+                planned = plan(file, settings, self._store, again=again, on_progress=on_progress)
             queue(self._store, planned.campaign)
             return self._facts(file.name), planned.is_new
 

@@ -29,7 +29,7 @@ __all__ = ["serve"]
 MAX_TOKEN_BYTES = 4096
 LAST_S = 10.0
 """After the grace time, or a second signal, the process is gone within so long, whatever it is at."""
-NOT_RELOADED = ("store", "snapshots", "aws", "transport", "fleet", "http", "worker")
+NOT_RELOADED = ("store", "snapshots", "aws", "transport", "fleet", "http", "worker", "metrics")
 """What only a new start takes up; of the rest, `engine` holds for campaigns that are begun afterwards."""
 
 
@@ -64,8 +64,8 @@ class _Process:
         self._settings = settings
         self._read_anew = reload
         self._announce = announce
-        self._metrics = Metrics()
-        self._service = Service(store, settings, observers=(self._metrics, *observers))
+        self._metrics = Metrics(campaigns=settings.metrics.campaigns)
+        self._service = Service(store, settings, observers=observers, metrics=self._metrics)
         self._office = ServiceOffice(self._service, store, self._metrics, lambda: self._settings)
         self._log = structlog.get_logger()
         self._signals = 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -16,7 +16,7 @@ import structlog
 from bulksend.config import Settings
 from bulksend.engine import Engine, Handout, Pacer
 from bulksend.errors import CampaignChangedError
-from bulksend.facts import Audience
+from bulksend.facts import Audience, ChunkRead
 from bulksend.journal import Journal, SqliteJournal
 from bulksend.model import Binding, Campaign, CampaignState, Chunk
 from bulksend.pacing import Lanes, PaceSettings, QuotaPacer
@@ -37,6 +37,7 @@ from bulksend.worker.store import Store
 
 if TYPE_CHECKING:
     from bulksend.fleet import SharedPacer
+    from bulksend.metrics import AccountObserver, CampaignObserver, Metrics
 
 __all__ = ["AccountAtWork", "ChunkThread", "bound_access", "event_loop", "pace_of", "running", "settle_down", "working"]
 
@@ -72,8 +73,8 @@ def pace_of(settings: Settings) -> PaceSettings:
 
 
 @asynccontextmanager
-async def working(
-    binding: Binding, access: AwsAccess, settings: Settings, store: Store, audience: Audience
+async def working(  # noqa: PLR0917  the parts to wire
+    binding: Binding, access: AwsAccess, settings: Settings, store: Store, audience: Audience, metrics: Metrics | None
 ) -> AsyncIterator[AccountAtWork]:
     """Ready to send from an account.
 
@@ -84,11 +85,25 @@ async def working(
     if not binding.endpoint_url:
         await refuse_other_account(binding, access)
     clock = ServerClock()
-    async with (
-        Account(access, clock) as account,
-        await _pacer(account, binding, settings, store.journal, audience) as pacer,
-    ):
-        yield AccountAtWork(access, clock, Lanes(pacer), pacer)
+    watcher = None if metrics is None else metrics.account(binding.account, binding.region)
+    with _watched(audience, watcher) as everybody:
+        async with (
+            Account(access, clock) as account,
+            await _pacer(account, binding, settings, store.journal, everybody) as pacer,
+        ):
+            yield AccountAtWork(access, clock, Lanes(pacer), pacer)
+
+
+@contextmanager
+def _watched(
+    audience: Audience, more: AbstractContextManager[AccountObserver | CampaignObserver] | None
+) -> Iterator[Audience]:
+    """With one more who watches, if there is one."""
+    if more is None:
+        yield audience
+        return
+    with more as observer:
+        yield Audience([audience, observer])
 
 
 async def _pacer(
@@ -125,6 +140,7 @@ async def running(  # noqa: PLR0917  the parts to wire
     settings: Settings,
     store: Store,
     audience: Audience,
+    metrics: Metrics | None,
     *,
     handout: Handout | None = None,
     begin_from: Collection[CampaignState] = (),
@@ -136,17 +152,19 @@ async def running(  # noqa: PLR0917  the parts to wire
         SnapshotError: the snapshot is missing or damaged.
     """
     in_flight = max(1, min(settings.engine.max_in_flight, MAX_FLYING_BYTES // (len(campaign.prefix) + 1)))
-    with await asyncio.to_thread(store.read_snapshot, campaign) as reader:
+    binding = campaign.binding
+    watcher = None if metrics is None else metrics.campaign(binding.account, binding.region, campaign.name)
+    with _watched(audience, watcher) as everybody, await asyncio.to_thread(store.read_snapshot, campaign) as reader:
         async with await transport_for(campaign, settings, at_work, in_flight) as transport:
             settle_down()
-            with ChunkThread(reader, redirect) as source:
+            with ChunkThread(reader, everybody, redirect) as source:
                 yield Engine(
                     campaign.id,
                     source=source,
                     journal=store.journal,
                     transport=transport,
                     pacer=pacer,
-                    observers=(audience,),
+                    observers=(everybody,),
                     policy=campaign.policy,
                     schedule=campaign.schedule,
                     handout=handout,
@@ -185,8 +203,11 @@ async def transport_for(
 class ChunkThread:
     """Reads chunks in a thread of its own. Satisfies the engine's Source."""
 
-    def __init__(self, reader: SnapshotReader, redirect: Callable[[Chunk], Chunk] | None = None) -> None:
+    def __init__(
+        self, reader: SnapshotReader, audience: Audience, redirect: Callable[[Chunk], Chunk] | None = None
+    ) -> None:
         self._reader = reader
+        self._audience = audience
         self._redirect = redirect
         self._thread = ThreadPoolExecutor(1, "snapshot")
 
@@ -198,7 +219,11 @@ class ChunkThread:
 
     async def chunk(self, number: int) -> Chunk:
         """See Source."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, number)
+        loop = asyncio.get_running_loop()
+        asked_s = loop.time()
+        chunk = await loop.run_in_executor(self._thread, self._read, number)
+        self._audience.observe(ChunkRead(len(chunk), loop.time() - asked_s))
+        return chunk
 
     def _read(self, number: int) -> Chunk:
         chunk = self._reader.chunk(number)

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 from bulksend.config import Settings
@@ -14,8 +14,10 @@ from bulksend.engine import Observer
 from bulksend.errors import ExitCode
 from bulksend.facts import Audience, Committed
 from bulksend.journal import SqliteJournal
+from bulksend.metrics import Metrics
 from bulksend.model import Campaign, CampaignState, Chunk, Tally
 from bulksend.ses import AwsAccess
+from bulksend.worker.looking_on import looking_on
 from bulksend.worker.running import bound_access, event_loop, running, working
 from bulksend.worker.service import Service
 from bulksend.worker.store import Store, refuse_cancelled
@@ -55,12 +57,13 @@ def send(
     store: Store,
     *,
     observers: Sequence[Observer] = (),
+    metrics: Metrics | None = None,
     on_drain: Callable[[], None] = lambda: None,
     redirect: Callable[[Chunk], Chunk] | None = None,
 ) -> Sent:
     """Send what is left of a planned campaign; the first SIGINT or SIGTERM drains, the second ends at once.
 
-    `redirect` is given each chunk before it is sent; it may exchange its entries.
+    `metrics` counts it, if given. `redirect` is given each chunk before it is sent; it may exchange its entries.
 
     Raises:
         AccountError: GetAccount does not answer.
@@ -83,11 +86,10 @@ def send(
 
     with asyncio.Runner(loop_factory=event_loop()) as runner:
         if isinstance(store.journal, SqliteJournal):
-            audience = Audience(observers)
-            with _holding(store.journal, campaign, audience):
-                runner.run(_send(campaign, settings, access, store, audience, note_signal, redirect))
+            with _holding(store.journal, campaign, _of_store(observers, metrics)):
+                runner.run(_send(campaign, settings, access, store, observers, metrics, note_signal, redirect))
         elif store.journal.ask_for(campaign, CampaignState.QUEUED) is not CampaignState.FINISHED:
-            runner.run(_send_among_others(campaign, settings, store, observers, note_signal))
+            runner.run(_send_among_others(campaign, settings, store, observers, metrics, note_signal))
     campaign = store.journal.campaign(campaign.name)
     return Sent(campaign, store.journal.tally(campaign), interrupted, time.monotonic() - began_s)
 
@@ -97,27 +99,31 @@ async def _send(  # noqa: PLR0917  the parts to wire
     settings: Settings,
     access: AwsAccess,
     store: Store,
-    audience: Audience,
+    observers: Sequence[Observer],
+    metrics: Metrics | None,
     on_signal: Callable[[], None],
     redirect: Callable[[Chunk], Chunk] | None,
 ) -> None:
+    audience = Audience(observers)
     async with (
-        working(campaign.binding, access, settings, store, audience) as at_work,
-        running(campaign, at_work, at_work.pacer, settings, store, audience, redirect=redirect) as engine,
+        nullcontext() if metrics is None else looking_on(store, _of_store(observers, metrics)),
+        working(campaign.binding, access, settings, store, audience, metrics) as at_work,
+        running(campaign, at_work, at_work.pacer, settings, store, audience, metrics, redirect=redirect) as engine,
     ):
         with _draining(engine.drain, engine.abandon, on_signal):
             await engine.run()
 
 
-async def _send_among_others(
+async def _send_among_others(  # noqa: PLR0917  the parts to wire
     campaign: Campaign,
     settings: Settings,
     store: Store,
     observers: Sequence[Observer],
+    metrics: Metrics | None,
     on_signal: Callable[[], None],
 ) -> None:
     """Be a worker for this campaign alone, until it ends; others may send it as well."""
-    service = Service(store, settings, observers=observers, only=campaign.id)
+    service = Service(store, settings, observers=observers, metrics=metrics, only=campaign.id)
     loop = asyncio.get_running_loop()
 
     def pause() -> None:
@@ -127,6 +133,11 @@ async def _send_among_others(
 
     with _draining(pause, service.abandon, on_signal):
         await service.run()
+
+
+def _of_store(observers: Sequence[Observer], metrics: Metrics | None) -> Audience:
+    """Who is told of the store and the process."""
+    return Audience(observers if metrics is None else [*observers, metrics.store])
 
 
 @contextmanager

@@ -15,17 +15,19 @@ import structlog
 from bulksend.config import Settings
 from bulksend.engine import Engine, Observer
 from bulksend.errors import AccountError, BulksendError, CampaignBusyError, JournalError
-from bulksend.facts import Audience, Committed, Waiting
+from bulksend.facts import Audience, Committed, Waiting, WaitKind
 from bulksend.journal import SqliteJournal, Submitted
 from bulksend.model import Binding, CampaignState, Halt, HaltScope
 from bulksend.pacing import Lane
 from bulksend.recipients import ShelfUnreachableError
 from bulksend.ses import AwsAccess
 from bulksend.worker.log import RunLog
+from bulksend.worker.looking_on import looking_on, one_worker
 from bulksend.worker.running import AccountAtWork, bound_access, running, working
 from bulksend.worker.store import Store
 
 if TYPE_CHECKING:
+    from bulksend.metrics import Metrics
     from bulksend.worker.fleet import Fleet
 
 __all__ = ["Service"]
@@ -54,7 +56,8 @@ class _Run:
 class Service:
     """Sends whatever is submitted to a store, until it is told to stop.
 
-    With `only`, it sends that campaign alone, and ends with it. What watches is told of all campaigns alike.
+    With `only`, it sends that campaign alone, and ends with it. What watches is told of all campaigns alike, but for
+    `metrics`, which tells them apart.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Service:
         settings: Settings,
         *,
         observers: Sequence[Observer] = (),
+        metrics: Metrics | None = None,
         only: str | None = None,
     ) -> None:
         self._store = store
@@ -70,7 +74,10 @@ class Service:
         self._settings = settings
         self._only = only
         self._observers = tuple(observers)
+        self._metrics = metrics
         self._audience = Audience([*observers, RunLog()])
+        self._of_store = self._audience if metrics is None else Audience([self._audience, metrics.store])
+        """Who is told of the store and the process."""
         self._runs: dict[str, _Run] = {}
         self._not_before_s: dict[str, float] = {}
         self._accounts: dict[Binding, AccountAtWork] = {}
@@ -163,11 +170,12 @@ class Service:
         loop = asyncio.get_running_loop()
 
         def committed(duration_s: float, operations: int) -> None:
-            self._audience.observe(Committed(duration_s, operations))
+            self._of_store.observe(Committed(duration_s, operations))
 
         def trouble(reason: str) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(self._audience.observe, Waiting(reason))
+                kind = WaitKind.STORE if reason else None
+                loop.call_soon_threadsafe(self._of_store.observe, Waiting(reason, kind))
 
         self._journal.on_commit = committed
         async with self._stack:
@@ -178,6 +186,9 @@ class Service:
 
                 self._journal.on_trouble = trouble
                 self._fleet = await self._stack.enter_async_context(fleet_of(self._journal, self._due))
+            if self._metrics is not None:
+                workers = one_worker if self._fleet is None else self._fleet.workers
+                await self._stack.enter_async_context(looking_on(self._store, self._of_store, workers))
             yield
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
@@ -306,6 +317,7 @@ class Service:
                 self._settings,
                 self._store,
                 audience,
+                self._metrics,
                 handout=handout,
                 begin_from=TAKEN_UP,
             ) as engine:
@@ -330,7 +342,7 @@ class Service:
         """Opened once, for all campaigns of the account."""
         async with self._opening.setdefault(binding, asyncio.Lock()):
             if binding not in self._accounts:
-                opened = working(binding, access, self._settings, self._store, self._audience)
+                opened = working(binding, access, self._settings, self._store, self._audience, self._metrics)
                 self._accounts[binding] = await self._stack.enter_async_context(opened)
             return self._accounts[binding]
 

@@ -241,14 +241,33 @@ def test_metrics_of_a_run(folder: Path, simulator: SimulatorProcess) -> None:
         while "metrics on" not in line:
             line = sender.stderr.readline()
         text = ""
-        while not re.search(r'bulksend_entries_total\{status="SUCCESS",verdict="accepted"\} [1-9]', text):
+        while not re.search(r"bulksend_sendable_entries [1-9]", text):
             assert sender.poll() is None
             with urllib.request.urlopen(line.split()[-1], timeout=10) as answer:  # noqa: S310  our own
                 text = answer.read().decode()
-        assert "bulksend_pace_recipients_per_second 200.0" in text
+        assert re.search(r"bulksend_pace_recipients_per_second\{.*\} 200.0", text)
+        assert re.search(r'bulksend_entries_total\{.*status="SUCCESS",verdict="accepted"\} [1-9]', text)
+        assert 'campaign="launch"' not in text
         assert "example.com" not in text
         sender.send_signal(signal.SIGINT)
         sender.communicate(timeout=30)
+
+
+def test_metrics_of_a_run_that_is_shorter_than_a_scrape(folder: Path, simulator: SimulatorProcess) -> None:
+    file = folder / "bulksend.prom"
+    (folder / "config.toml").write_text("metrics.campaigns = true\n", "utf-8")
+    sent = bulksend("send", "campaign.toml", "--yes", "--metrics-textfile", str(file), url=simulator.url)
+    assert sent.returncode in {0, 3}, sent.stderr
+    text = file.read_text(encoding="utf-8")
+    facts = json.loads(bulksend("status", "launch", "--output", "json").stdout)
+    found = re.search(r'bulksend_entries_total\{.*campaign="launch".*status="SUCCESS",verdict="accepted"\} (\S+)', text)
+    assert found is not None
+    assert float(found[1]) == facts["accepted"] > 0
+    assert f"bulksend_plan_rows_total {float(facts['rows'])}" in text
+    assert 'bulksend_campaigns{state="finished"} 1.0' in text, "it is counted once more at the end"
+    assert "example.com" not in text
+    nowhere = bulksend("resume", "launch", "--metrics-textfile", str(folder / "no" / "where.prom"), url=simulator.url)
+    assert (nowhere.returncode, "where.prom for the metrics" in nowhere.stderr) == (2, True), nowhere.stderr
 
 
 def test_sending_needs_yes_where_nobody_can_be_asked(folder: Path, simulator: SimulatorProcess) -> None:

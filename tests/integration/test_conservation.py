@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import tempfile
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulksend.engine import Engine
-from bulksend.journal import Journal, SqliteJournal
+from bulksend.facts import EntryStanding
+from bulksend.journal import Census, Journal, SqliteJournal
 from bulksend.model import Binding, Campaign, CampaignState, ChunkInfo, Policy, Tally
 from tests.clocks import JumpingLoop
 from tests.ses_in_memory import ListInMemory, OpenGate, SesInMemory, Weather
@@ -108,6 +110,22 @@ def one_run(
             loop.close()
 
 
+def check_census(census: Census, tally: Tally, *, over: bool) -> None:
+    """Whatever it has kept from earlier counts, it says what replaying every attempt says."""
+    counted = Counter(census.count(1).entries.get("any", {}))
+    whole = Counter(
+        {
+            EntryStanding.PENDING: tally.pending,
+            EntryStanding.IN_FLIGHT: tally.in_flight,
+            EntryStanding.ACCEPTED: tally.accepted,
+            EntryStanding.DEAD: tally.dead,
+            EntryStanding.IN_DOUBT: tally.in_doubt,
+        }
+    )
+    counted[EntryStanding.PENDING] += counted.pop(EntryStanding.RETRYING, 0)
+    assert +counted == +(Counter({EntryStanding.IN_DOUBT: tally.in_doubt}) if over else whole)
+
+
 def check(tally: Tally, ses: SesInMemory) -> None:
     assert tally.contradictions == 0
     assert tally.adds_up
@@ -127,17 +145,23 @@ def test_conservation(weathers: list[Weather], deaths: list[float], seed: int) -
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "journal.db"
         campaign = planned(SqliteJournal(path))
+        looking_on = SqliteJournal(path).census()
         for die_after_s in deaths:
             journal = SqliteJournal(path)
             one_run(journal, campaign, ses, die_after_s=die_after_s, seed=seed)
             check(SqliteJournal(path).tally(campaign), ses)
+            over = journal.campaign("any").state is CampaignState.FINISHED
+            check_census(looking_on, SqliteJournal(path).tally(campaign), over=over)
         for _ in range(ENTRIES):
             journal = SqliteJournal(path)
             one_run(journal, campaign, ses, die_after_s=None, seed=seed)
             tally = SqliteJournal(path).tally(campaign)
             check(tally, ses)
-            if journal.campaign("any").state is CampaignState.FINISHED:
+            over = journal.campaign("any").state is CampaignState.FINISHED
+            check_census(looking_on, tally, over=over)
+            if over:
                 break
+        check_census(SqliteJournal(path).census(), tally, over=True)
         assert (tally.pending, tally.in_flight) == (0, 0), "a campaign in good weather ends"
         crashed = len(deaths) * 4 * 5
         assert tally.in_doubt <= ses.ambiguous + crashed

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bulksend.errors import CampaignBusyError, CampaignUnknownError, NameTakenError
+from bulksend.facts import ChunkStanding, EntryStanding
 from bulksend.journal import Journal, SqliteJournal, open_postgres
 from bulksend.ledger import Ledger
 from bulksend.model import (
@@ -151,6 +152,104 @@ def test_attempts_of_the_dead_are_in_doubt(journal: Journal, reopen: Open) -> No
 
     with another.sending():
         asyncio.run(looks())
+
+
+def test_a_census_tells_campaigns_chunks_and_what_may_be_sent(journal: Journal, reopen: Open) -> None:
+    campaign = planned(journal)
+    census = reopen().census()
+    planned_only = census.count(4)
+    assert (planned_only.workers, planned_only.sendable) == (4, 0)
+    assert planned_only.entries["any"][EntryStanding.PENDING] == ENTRIES
+    assert planned_only.campaigns[CampaignState.PLANNED] == 1
+    on_lease = 0 if isinstance(journal, SqliteJournal) else 1
+
+    async def main() -> None:
+        await begun(journal, campaign)
+        await journal.settle(await intended(journal, batch(campaign.id, [0, 1, 2, 3])), [OK, DEAD, LATER, DOUBT])
+        await intended(journal, batch(campaign.id, [5, 7]))
+        found = census.count(1)
+        assert found.sendable == ENTRIES - 5
+        expected = dict(zip(EntryStanding, (ENTRIES - 6, 1, 2, 1, 1, 1), strict=True))
+        assert found.entries == {"any": expected}
+        chunks = dict.fromkeys(ChunkStanding, 0) | {ChunkStanding.WAITING: 3 - on_lease}
+        assert found.chunks == chunks | ({ChunkStanding.LEASED: 1} if on_lease else {})
+
+    with journal.sending():
+        asyncio.run(main())
+
+
+def test_a_census_of_what_is_over_tells_what_is_in_doubt_until_it_is_decided(journal: Journal, reopen: Open) -> None:
+    campaign = planned(journal)
+    census = reopen().census()
+
+    async def main() -> None:
+        await begun(journal, campaign, 0, 1, 2)
+        for number in range(3):
+            doubts = [DOUBT, DOUBT] if number == 1 else []
+            outcomes = doubts + [OK] * (EACH - len(doubts))
+            intent = await intended(journal, batch(campaign.id, list(range(EACH)), number))
+            await journal.settle(intent, outcomes)
+            assert await journal.close_chunk(campaign.id, number)
+            assert census.count(1).entries["any"][EntryStanding.IN_DOUBT] == (2 if number else 0)
+        assert await journal.set_state(campaign.id, CampaignState.FINISHED)
+
+    with journal.sending():
+        asyncio.run(main())
+    for looked in (census, reopen().census(), census):
+        assert looked.count(1).entries == {"any": {EntryStanding.IN_DOUBT: 2}}
+    doubtful = [report for report in journal.reports(campaign) if report.state is EntryState.IN_DOUBT]
+    journal.decide_entries(campaign, [(doubtful[0], SettlementVerdict.ACCEPTED)], "seen")
+    assert census.count(1).entries == {"any": {EntryStanding.IN_DOUBT: 1}}
+    journal.decide_entries(campaign, [(doubtful[1], SettlementVerdict.DROP)], "not seen")
+    assert census.count(1).entries == {}
+    assert census.count(1).entries == {}
+
+
+def test_a_census_counts_anew_what_has_changed_since(journal: Journal, reopen: Open) -> None:
+    campaign = planned(journal)
+    census = reopen().census()
+
+    def standing(of: EntryStanding) -> int:
+        return census.count(1).entries["any"].get(of, 0)
+
+    async def main() -> None:
+        await begun(journal, campaign)
+        await journal.settle(await intended(journal, batch(campaign.id, [0, 1])), [OK, DOUBT])
+        assert standing(EntryStanding.ACCEPTED) == 1
+        rest = list(range(2, EACH))
+        await journal.settle(await intended(journal, batch(campaign.id, rest)), [OK] * len(rest))
+        assert standing(EntryStanding.ACCEPTED) == EACH - 1
+        assert await journal.close_chunk(campaign.id, 0)
+        assert standing(EntryStanding.IN_DOUBT) == 1
+
+    with journal.sending():
+        asyncio.run(main())
+    (doubtful,) = [report for report in journal.reports(campaign) if report.state is EntryState.IN_DOUBT]
+    journal.decide_entries(campaign, [(doubtful, SettlementVerdict.ACCEPTED)], "seen")
+    assert standing(EntryStanding.IN_DOUBT) == 0
+    assert standing(EntryStanding.ACCEPTED) == EACH
+
+
+def test_a_census_looks_again_at_what_is_over_when_it_was_sent_again(journal: Journal, reopen: Open) -> None:
+    campaign = planned(journal)
+    census = reopen().census()
+
+    async def main(outcome: EntryOutcome) -> None:
+        for number in await journal.open_chunks(campaign.id):
+            (ledger,) = await begun(journal, campaign, number)
+            pending = [i for i in range(EACH) if ledger.states[i] == EntryState.PENDING]
+            await journal.settle(await intended(journal, batch(campaign.id, pending, number)), [outcome] * len(pending))
+            assert await journal.close_chunk(campaign.id, number)
+        assert await journal.set_state(campaign.id, CampaignState.FINISHED)
+
+    with journal.sending():
+        asyncio.run(main(DEAD))
+    assert census.count(1).entries == {}
+    first = next(iter(journal.reports(campaign)))
+    journal.decide_entries(campaign, [(first, SettlementVerdict.RETURNED)], "once more")
+    with journal.sending():
+        asyncio.run(main(DOUBT))
+    assert census.count(1).entries == {"any": {EntryStanding.IN_DOUBT: 1}}
 
 
 def test_an_answer_that_is_all_success(journal: Journal) -> None:

@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from bulksend.errors import BulksendError, JournalError
-from bulksend.journal import open_postgres
+from bulksend.facts import ChunkStanding, EntryStanding
+from bulksend.journal import Census, open_postgres
 from bulksend.journal.postgres import PostgresJournal
 from bulksend.journal.postgres_server import PgDatabase
 from bulksend.ledger import Ledger
@@ -113,8 +114,9 @@ def test_an_intent_is_good_for_no_longer_than_the_lease(database_url: str) -> No
         assert later.send_before_s > intent.send_before_s
 
 
-def answered_late(url: str, campaign: Campaign, outcome: Any) -> PostgresJournal:
-    """One worker's answer comes when another has closed the chunk, and the campaign."""
+def answered_late(url: str, campaign: Campaign, outcome: Any) -> tuple[PostgresJournal, Census]:
+    """One worker's answer comes when another has closed the chunk, and the campaign; somebody has counted them."""
+    census = open_postgres(url).census()
     with worker(url) as first, worker(url) as second:
         first(first.journal.open_chunk(campaign.id, 0))
         sent = first(intended(first.journal, batch(campaign.id, [0, 1])))
@@ -125,22 +127,43 @@ def answered_late(url: str, campaign: Campaign, outcome: Any) -> PostgresJournal
             intent = second(intended(second.journal, batch(campaign.id, list(left), number)))
             second(second.journal.settle(intent, [OK] * len(left)))
             assert second(second.journal.close_chunk(campaign.id, number))
+        assert census.count(1).entries["any"][EntryStanding.IN_DOUBT] == 2
         assert second(second.journal.set_state(campaign.id, CampaignState.FINISHED))
+        assert census.count(1).entries == {"any": {EntryStanding.IN_DOUBT: 2}}
         first(first.journal.settle(sent, [OK, outcome]))
-    return open_postgres(url)
+    return open_postgres(url), census
 
 
 def test_an_acceptance_that_comes_late_settles_the_doubt(database_url: str) -> None:
     campaign = sending(database_url)
-    journal = answered_late(database_url, campaign, OK)
+    journal, census = answered_late(database_url, campaign, OK)
+    assert census.count(1).entries == {}
     tally = journal.tally(campaign)
     assert (tally.accepted, tally.in_doubt, tally.contradictions) == (ENTRIES, 0, 0)
     assert journal.campaign("any").state is CampaignState.FINISHED
 
 
+def test_a_census_sees_what_comes_late_to_a_chunk_that_is_done(database_url: str) -> None:
+    campaign = sending(database_url)
+    census = open_postgres(database_url).census()
+    with worker(database_url) as first, worker(database_url) as second:
+        first(first.journal.open_chunk(campaign.id, 0))
+        sent = first(intended(first.journal, batch(campaign.id, list(range(EACH)))))
+        lapse(database_url)
+        stalled = census.count(2).chunks
+        assert (stalled[ChunkStanding.STALLED], stalled[ChunkStanding.WAITING]) == (1, 2)
+        second(second.journal.open_chunk(campaign.id, 0))
+        assert second(second.journal.close_chunk(campaign.id, 0))
+        assert census.count(2).entries["any"][EntryStanding.IN_DOUBT] == EACH
+        first(first.journal.settle(sent, [OK] * EACH))
+        assert census.count(2).entries["any"][EntryStanding.ACCEPTED] == EACH
+
+
 def test_a_retry_that_comes_late_opens_chunk_and_campaign_again(database_url: str) -> None:
     campaign = sending(database_url)
-    journal = answered_late(database_url, campaign, LATER)
+    journal, census = answered_late(database_url, campaign, LATER)
+    found = census.count(1).entries["any"]
+    assert (found[EntryStanding.RETRYING], found[EntryStanding.IN_DOUBT]) == (1, 0)
     assert journal.tally(campaign).pending == 1
     assert journal.campaign("any").state is CampaignState.QUEUED
     with journal.sending():

@@ -85,7 +85,7 @@ def test_the_default_of_a_setting_is_the_model_s(key: str) -> None:
     model: Any = Settings if not section else Settings.model_fields[section].annotation
     field = model.model_fields[name]
     text = entries("configuration.md")[key]
-    shown = f'"{field.default}"' if isinstance(field.default, str) else str(field.default)
+    shown = f'"{field.default}"' if isinstance(field.default, str) else str(field.default).lower()
     assert f"- Default: {'not set' if field.default is None else f'`{shown}`'}\n" in text
     assert f"- Variable: `BULKSEND_{key.replace('.', '_').upper()}`\n" in text
     assert " ".join((field.description or "").split()) in " ".join(text.split())

@@ -1,0 +1,165 @@
+"""A store in numbers, counted again and again: what cannot have changed since is not replayed anew."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from bulksend.facts import ChunkStanding, EntryStanding, StoreCounted
+from bulksend.journal.database import Database, Living
+from bulksend.journal.reading import ledger_of
+from bulksend.journal.rows import schedule_of
+from bulksend.ledger import Ledger
+from bulksend.model import CampaignState, EntryState
+
+if TYPE_CHECKING:
+    from bulksend.journal.records import Records
+
+__all__ = ["Census"]
+
+Counts = Counter[EntryStanding]
+
+OVER = (CampaignState.FINISHED, CampaignState.CANCELLED)
+TO_BE_SENT = (CampaignState.QUEUED, CampaignState.SENDING)
+STANDING = {
+    EntryState.PENDING: EntryStanding.PENDING,
+    EntryState.IN_FLIGHT: EntryStanding.IN_FLIGHT,
+    EntryState.ACCEPTED: EntryStanding.ACCEPTED,
+    EntryState.DEAD: EntryStanding.DEAD,
+    EntryState.IN_DOUBT: EntryStanding.IN_DOUBT,
+}
+
+
+class Census:
+    """Counts one store. Not for several threads at once.
+
+    A chunk that is done and has no unanswered attempt can only be changed by a settlement: its numbers are kept, and
+    hold as long as it has as many settlements.
+    """
+
+    def __init__(self, journal: Records, living: Callable[[], Living]) -> None:
+        self._journal = journal
+        self._living = living
+        self._kept: dict[tuple[str, int], tuple[int, Counts]] = {}
+        self._undoubted: dict[str, int] = {}
+        """Campaigns that are over and have nothing in doubt nor unanswered, and how many settlements they had then."""
+
+    def count(self, workers: int) -> StoreCounted:
+        """Where everything is now. Reads the journal. Raises JournalError."""
+        began_s = time.perf_counter()
+        journal = self._journal
+        now, living = journal.now(), self._living()
+        with journal.reading() as db:
+            campaigns = db.execute("SELECT id, name, state, schedule FROM campaign ORDER BY created_at, id").fetchall()
+            settled = _settlements(db)
+            settled_of = Counter[str]()
+            for (campaign_id, _), settlements in settled.items():
+                settled_of[campaign_id] += settlements
+            chunks = _chunk_standings(db, journal.standing_of)
+            entries: dict[str, Mapping[EntryStanding, int]] = {}
+            sendable = 0
+            for campaign_id, name, state, schedule in campaigns:
+                if state in OVER:
+                    doubtful = self._doubtful(db, campaign_id, settled_of[campaign_id], living)
+                    if doubtful:
+                        entries[name] = {EntryStanding.IN_DOUBT: doubtful}
+                    continue
+                counts = self._counts(db, campaign_id, settled, living)
+                entries[name] = {standing: counts[standing] for standing in EntryStanding}
+                if state in TO_BE_SENT and schedule_of(schedule).opens_at(now) is None:
+                    sendable += counts[EntryStanding.PENDING] + counts[EntryStanding.RETRYING]
+        states = Counter(state for _, _, state, _ in campaigns)
+        return StoreCounted(
+            at=now,
+            duration_s=time.perf_counter() - began_s,
+            campaigns={state: states[state.value] for state in CampaignState},
+            entries=entries,
+            sendable=sendable,
+            chunks=chunks,
+            workers=workers,
+        )
+
+    def _counts(self, db: Database, campaign_id: str, settled: Mapping[tuple[str, int], int], living: Living) -> Counts:
+        """Of all chunks of a campaign."""
+        unanswered = _attempted(db, campaign_id)
+        total = Counts()
+        for number, entries, done in db.execute(
+            "SELECT number, entries, done FROM chunk WHERE campaign_id = ? ORDER BY number", (campaign_id,)
+        ).fetchall():
+            if number not in unanswered:
+                total[EntryStanding.PENDING] += entries
+                continue
+            key = (campaign_id, number)
+            kept = self._kept.get(key)
+            settlements = settled.get(key, 0)
+            keepable = done and not unanswered[number]
+            if keepable and kept is not None and kept[0] == settlements:
+                total.update(kept[1])
+                continue
+            counts = _counts_of(ledger_of(db, campaign_id, number, living))
+            total.update(counts)
+            if keepable:
+                self._kept[key] = (settlements, counts)
+        return total
+
+    def _doubtful(self, db: Database, campaign_id: str, settlements: int, living: Living) -> int:
+        """Entries in doubt of a campaign that is over."""
+        if self._undoubted.get(campaign_id) == settlements:
+            return 0
+        for key in [key for key in self._kept if key[0] == campaign_id]:
+            del self._kept[key]
+        suspected = _suspected(db, campaign_id)
+        doubtful = sum(ledger_of(db, campaign_id, n, living).count(EntryState.IN_DOUBT) for n in suspected)
+        if not any(suspected.values()) and not doubtful:
+            self._undoubted[campaign_id] = settlements
+        return doubtful
+
+
+def _counts_of(ledger: Ledger) -> Counts:
+    counts = Counts({standing: ledger.count(state) for state, standing in STANDING.items()})
+    retrying = sum(ledger.states[index] == EntryState.PENDING for index in ledger.histories)
+    counts[EntryStanding.RETRYING] = retrying
+    counts[EntryStanding.PENDING] -= retrying
+    return counts
+
+
+def _settlements(db: Database) -> dict[tuple[str, int], int]:
+    """How many each chunk has that has any."""
+    rows = db.execute(
+        "SELECT a.campaign_id, a.chunk, count(*) FROM settlement s JOIN attempt a ON a.id = s.attempt_id "
+        "GROUP BY a.campaign_id, a.chunk"
+    ).fetchall()
+    return {(campaign_id, number): many for campaign_id, number, many in rows}
+
+
+def _attempted(db: Database, campaign_id: str) -> dict[int, bool]:
+    """Numbers of the chunks that anything was tried of, and whether an answer is missing."""
+    rows: Iterable[tuple[int, int]] = db.execute(
+        "SELECT a.chunk, max(CASE WHEN o.attempt_id IS NULL THEN 1 ELSE 0 END) "
+        "FROM attempt a LEFT JOIN outcome o ON o.attempt_id = a.id WHERE a.campaign_id = ? GROUP BY a.chunk",
+        (campaign_id,),
+    ).fetchall()
+    return {number: bool(unanswered) for number, unanswered in rows}
+
+
+def _suspected(db: Database, campaign_id: str) -> dict[int, bool]:
+    """Numbers of the chunks in which anything may be in doubt, and whether an answer is missing."""
+    rows: Iterable[tuple[int, int]] = db.execute(
+        "SELECT a.chunk, max(CASE WHEN o.attempt_id IS NULL THEN 1 ELSE 0 END) "
+        "FROM attempt a LEFT JOIN outcome o ON o.attempt_id = a.id WHERE a.campaign_id = ? AND (o.attempt_id IS NULL "
+        "OR replace(CAST(o.exceptions AS text), '\"in_doubt\"', '') <> CAST(o.exceptions AS text)) GROUP BY a.chunk",
+        (campaign_id,),
+    ).fetchall()
+    return {number: bool(unanswered) for number, unanswered in rows}
+
+
+def _chunk_standings(db: Database, standing_of: str) -> dict[ChunkStanding, int]:
+    """Of campaigns that are to be sent."""
+    rows = db.execute(
+        f"SELECT {standing_of} AS standing, count(*) FROM chunk k JOIN campaign c ON c.id = k.campaign_id "  # noqa: S608  a store's own words
+        "WHERE c.state IN ('queued', 'sending') GROUP BY standing"
+    ).fetchall()
+    found = {ChunkStanding(standing): many for standing, many in rows}
+    return {standing: found.get(standing, 0) for standing in ChunkStanding}

@@ -1,0 +1,115 @@
+"""What is counted, as plain numbers: some of it is done twenty thousand times a million recipients.
+
+One thread writes each of them; series are made of them when somebody looks.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import accumulate
+
+from bulksend.facts import BounceKind, EventType, WaitKind
+from bulksend.metrics.declared import ANSWER_S
+from bulksend.model import Verdict
+
+__all__ = ["AccountNumbers", "CampaignNumbers", "Distribution", "Names", "Waits"]
+
+OTHER = "other"
+MAX_WORD = 64
+
+
+class Distribution:
+    """Values by bucket, whose upper limits are given."""
+
+    def __init__(self, limits: Sequence[float]) -> None:
+        self._limits = [*limits, float("inf")]
+        self._counts = [0] * len(self._limits)
+        self.sum = 0.0
+
+    def note(self, value: float) -> None:
+        """One more."""
+        self._counts[bisect_left(self._limits, value)] += 1
+        self.sum += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """(upper limit, how many are not above it), as Prometheus wants them."""
+        return [
+            ("+Inf" if limit == float("inf") else str(limit), count)
+            for limit, count in zip(self._limits, accumulate(self._counts), strict=True)
+        ]
+
+
+class Names:
+    """Words from outside that become values of a label: few of them, and nothing but words."""
+
+    def __init__(self, most: int = MAX_WORD) -> None:
+        self._most = most
+        self._known: dict[str, str] = {}
+
+    def word(self, word: str) -> str:
+        """A status or code as it may stand in a label; what is no word of SES's is `unknown`."""
+        known = self._known.get(word)
+        if known is None:
+            plain = len(word) <= MAX_WORD and word.replace("_", "").isalnum() and word.isascii()
+            known = self.name(word) if plain else "unknown"
+        return known
+
+    def name(self, name: str) -> str:
+        """Any name; those that come after the first so many are `other`."""
+        known = self._known.get(name)
+        if known is None:
+            if len(self._known) >= self._most:
+                return OTHER
+            known = self._known[name] = name
+        return known
+
+
+class Waits:
+    """Who waits, and for what."""
+
+    def __init__(self) -> None:
+        self._by_whom: dict[object, WaitKind] = {}
+
+    def note(self, who: object, kind: WaitKind | None) -> None:
+        """He waits, or no more."""
+        if kind is None:
+            self._by_whom.pop(who, None)
+        else:
+            self._by_whom[who] = kind
+
+    def count(self, kind: WaitKind) -> int:
+        """How many wait for it."""
+        return list(self._by_whom.values()).count(kind)
+
+
+class CampaignNumbers:
+    """Of one campaign; or of all of an account, where campaigns are not told apart."""
+
+    __slots__ = ("entries", "in_flight", "requests")
+
+    def __init__(self) -> None:
+        self.entries: dict[tuple[Verdict, str], int] = {}
+        self.requests: dict[tuple[str, str, Verdict], list[int]] = {}
+        """(transport, code, verdict) → requests, recipients in them."""
+        self.in_flight = 0
+
+
+class AccountNumbers:
+    """Of one account and Region."""
+
+    def __init__(self) -> None:
+        self.durations_s: dict[str, Distribution] = {}
+        """By transport."""
+        self.pacer_wait_s = 0.0
+        self.throttled = 0
+        self.events = dict.fromkeys(EventType, 0)
+        self.bounces = dict.fromkeys(BounceKind, 0)
+        self.events_unreadable = 0
+
+    def duration_s(self, transport: str) -> Distribution:
+        """Of requests by this transport."""
+        found = self.durations_s.get(transport)
+        if found is None:
+            found = self.durations_s[transport] = Distribution(ANSWER_S)
+        return found
