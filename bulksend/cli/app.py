@@ -29,7 +29,7 @@ app = App(
 ORDER = (
     *("plan", "send", "status", "pause", "resume", "cancel"),
     *("submit", "worker", "migrate"),
-    *("results", "resolve", "retry", "prune", "forget"),
+    *("results", "report", "resolve", "retry", "prune", "forget"),
     *("quota", "template", "config", "demo", "simulate", "completion"),
 )
 """The verbs as they are needed one after the other; help has them so."""

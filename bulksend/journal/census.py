@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bulksend.facts import ChunkStanding, EntryStanding, StoreCounted
@@ -30,6 +31,18 @@ STANDING = {
     EntryState.DEAD: EntryStanding.DEAD,
     EntryState.IN_DOUBT: EntryStanding.IN_DOUBT,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempted:
+    """What was tried of a chunk: entries in attempts, whether an answer is missing, whether all were accepted."""
+
+    entries: int
+    unanswered: bool
+    all_accepted: bool
+
+
+NOTHING = _Attempted(0, unanswered=False, all_accepted=True)
 
 
 class Census:
@@ -83,18 +96,20 @@ class Census:
 
     def _counts(self, db: Database, campaign_id: str, settled: Mapping[tuple[str, int], int], living: Living) -> Counts:
         """Of all chunks of a campaign."""
-        unanswered = _attempted(db, campaign_id)
+        attempted = _attempted(db, campaign_id)
         total = Counts()
         for number, entries, done in db.execute(
             "SELECT number, entries, done FROM chunk WHERE campaign_id = ? ORDER BY number", (campaign_id,)
         ).fetchall():
-            if number not in unanswered:
-                total[EntryStanding.PENDING] += entries
-                continue
+            tried = attempted.get(number, NOTHING)
             key = (campaign_id, number)
-            kept = self._kept.get(key)
             settlements = settled.get(key, 0)
-            keepable = done and not unanswered[number]
+            if tried.all_accepted and not settlements:
+                total[EntryStanding.ACCEPTED] += tried.entries
+                total[EntryStanding.PENDING] += entries - tried.entries
+                continue
+            kept = self._kept.get(key)
+            keepable = done and not tried.unanswered
             if keepable and kept is not None and kept[0] == settlements:
                 total.update(kept[1])
                 continue
@@ -134,14 +149,18 @@ def _settlements(db: Database) -> dict[tuple[str, int], int]:
     return {(campaign_id, number): many for campaign_id, number, many in rows}
 
 
-def _attempted(db: Database, campaign_id: str) -> dict[int, bool]:
-    """Numbers of the chunks that anything was tried of, and whether an answer is missing."""
-    rows: Iterable[tuple[int, int]] = db.execute(
-        "SELECT a.chunk, max(CASE WHEN o.attempt_id IS NULL THEN 1 ELSE 0 END) "
+def _attempted(db: Database, campaign_id: str) -> dict[int, _Attempted]:
+    """The chunks that anything was tried of, by their numbers."""
+    rows: Iterable[tuple[int, int, int, int]] = db.execute(
+        "SELECT a.chunk, sum(a.count), max(CASE WHEN o.attempt_id IS NULL THEN 1 ELSE 0 END), "
+        "max(CASE WHEN o.exceptions IS NULL THEN 0 ELSE 1 END) "
         "FROM attempt a LEFT JOIN outcome o ON o.attempt_id = a.id WHERE a.campaign_id = ? GROUP BY a.chunk",
         (campaign_id,),
     ).fetchall()
-    return {number: bool(unanswered) for number, unanswered in rows}
+    return {
+        number: _Attempted(int(entries), bool(unanswered), not unanswered and not exceptions)
+        for number, entries, unanswered, exceptions in rows
+    }
 
 
 def _suspected(db: Database, campaign_id: str) -> dict[int, bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar, TypeVar
 
 from bulksend.errors import CampaignBusyError, CampaignUnknownError, NameTakenError
@@ -26,6 +26,7 @@ from bulksend.journal.forgetting import (
     strike_out,
     take_over,
 )
+from bulksend.journal.history import ChunkHistory, history_of
 from bulksend.journal.reading import (
     Sender,
     Submitted,
@@ -239,6 +240,13 @@ class Records(ABC):
         living = self._living()
         with self.reading() as db:
             yield from reports_of(db, campaign, living)
+
+    @contextmanager
+    def history(self, campaign: Campaign) -> Iterator[tuple[Tally, Iterator[ChunkHistory]]]:
+        """The campaign in numbers, and its chunks with their attempts, all of one instant; inside the block."""
+        living = self._living()
+        with self.reading() as db:
+            yield tally_of(db, campaign, living), history_of(db, campaign.id, living)
 
     def decide_entries(
         self, campaign: Campaign, decisions: Sequence[tuple[EntryReport, SettlementVerdict]], evidence: str

@@ -12,7 +12,7 @@ HEAD = """\
 # Metrics
 
 Every series that bulksend exposes. This page is made of the declarations in `bulksend/metrics/declared.py`, by
-`python -m bulksend.metrics.page > docs/METRICS.md`. Dashboard and alerts
+`python -m bulksend.metrics.page > docs/METRICS.md`. What to do about them: [runbook](RUNBOOK.md). Dashboard and alerts
 are in `deploy/grafana` and `deploy/prometheus`.
 
 - A worker serves them at `/metrics` of `http.listen` ([HTTP](http.md)); a one-off run with `bulksend send

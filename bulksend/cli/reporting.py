@@ -1,0 +1,57 @@
+"""The verb that writes a page for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from bulksend.cli.app import COMMON, Common, Output, app, target_of
+from bulksend.cli.terminal import for_people, print_json, private_file
+from bulksend.errors import ExitCode, UsageError
+
+
+@app.command
+def report(
+    campaign: Path,
+    *,
+    out: Path | None = None,
+    addresses: Annotated[bool, Parameter(negative="")] = False,
+    output: Output = "text",
+    common: Common = COMMON,
+) -> int:
+    """Write a page for people: how a campaign went, and that nobody is lost.
+
+    One HTML file that needs nothing else: to be read on any screen, printed, or handed on. Addresses in it are masked.
+
+    Args:
+        campaign: The campaign file, or its name.
+        out: The file to write (readable by its owner only); CAMPAIGN-report.html in the current folder if not given.
+        addresses: Show the addresses of the rows that are listed. The page says so at its top.
+        output: text for people, json for programs: the numbers of status, and the file.
+        common: Common options.
+    """
+    from bulksend.report import campaign_facts, render_page  # noqa: PLC0415
+    from bulksend.worker.reporting import report_on  # noqa: PLC0415
+
+    settings = common.settings()
+    target = target_of(campaign, settings)
+    out = out or Path(f"{target.name}-report.html")
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder", hint=f"Name a file in it: --out {out / f'{target.name}-report.html'}.")
+    reported = report_on(target.store, target.name, settings, with_addresses=addresses)
+    found = reported.report
+    page = render_page(found).encode()
+    with private_file(out) as file:
+        file.write(page)
+    people = for_people()
+    if reported.warning:
+        people.print(f"without rows of the list: {reported.warning}", highlight=False, markup=False)
+    if output == "json":
+        facts = campaign_facts(found.campaign, found.tally, orphaned=found.orphaned)
+        print_json(facts | {"file": str(out), "size_bytes": len(page), "with_addresses": found.with_addresses})
+    else:
+        personal = ", with addresses of recipients" if found.with_addresses else ""
+        people.print(f"The report on {found.campaign.name} is in {out}{personal}", highlight=False, markup=False)
+    return int(ExitCode.DONE if found.tally.adds_up else ExitCode.UNEXPECTED)

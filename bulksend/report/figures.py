@@ -1,0 +1,143 @@
+"""Millions of answers in a few figures: a rate over time, durations, and reasons with how often each was given.
+
+Each takes a bounded amount of memory, however much is added. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+__all__ = ["MAX_POINTS", "Durations", "Kind", "Kinds", "Rate", "Span"]
+
+MAX_POINTS = 300
+"""How many points a rate over time has at most."""
+
+_WIDTHS_S = (1, 2, 10, 30, 60, 120, 600, 1200, 3600, 7200, 21_600, 43_200, 86_400, 604_800)
+"""Each is so many times the one before it, so that what was counted by one can be counted by the next."""
+
+_GROWTH = 1.02
+"""Durations are told apart that differ by a fiftieth."""
+_SHORTEST_S = 1e-4
+_BINS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+_MOST_KINDS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time, its ends in epoch seconds, and the mean rate within it."""
+
+    begins: int
+    ends: int
+    per_s: float
+
+
+@dataclass(slots=True)
+class Rate:
+    """Amounts at instants of any order, as a rate over spans of equal width: the narrowest that make 300 at most.
+
+    Spans begin at whole multiples of their width, in UTC; the first and the last are counted whole.
+    """
+
+    width_s: int = _WIDTHS_S[0]
+    total: int = 0
+    _amounts: dict[int, int] = field(default_factory=dict)
+    _first: int = 0
+    _last: int = 0
+
+    def add(self, at: float, amount: int) -> None:
+        """Count an amount at an instant, in epoch seconds."""
+        place = math.floor(at / self.width_s)
+        if not self._amounts:
+            self._first = self._last = place
+        self._first, self._last = min(self._first, place), max(self._last, place)
+        self._amounts[place] = self._amounts.get(place, 0) + amount
+        self.total += amount
+        while self._last - self._first >= MAX_POINTS:
+            self._widen()
+
+    def spans(self) -> list[Span]:
+        """From the first instant to the last, without gaps; empty if nothing was added."""
+        if not self._amounts:
+            return []
+        return [
+            Span(place * self.width_s, (place + 1) * self.width_s, self._amounts.get(place, 0) / self.width_s)
+            for place in range(self._first, self._last + 1)
+        ]
+
+    def _widen(self) -> None:
+        wider_s = next((width_s for width_s in _WIDTHS_S if width_s > self.width_s), 2 * self.width_s)
+        factor = wider_s // self.width_s
+        amounts: dict[int, int] = {}
+        for place, amount in self._amounts.items():
+            amounts[place // factor] = amounts.get(place // factor, 0) + amount
+        self.width_s, self._amounts = wider_s, amounts
+        self._first, self._last = self._first // factor, self._last // factor
+
+
+@dataclass(slots=True)
+class Durations:
+    """How long things took, in seconds; a percentile is at most 2 % too high, the longest is exact."""
+
+    count: int = 0
+    longest_s: float = 0.0
+    _buckets: Counter[int] = field(default_factory=Counter)
+    _bins: list[int] = field(default_factory=lambda: [0] * (len(_BINS_S) + 1))
+
+    def add(self, duration_s: float) -> None:
+        """Count one. A clock that was set back makes none shorter than nothing."""
+        duration_s = max(duration_s, 0.0)
+        self.count += 1
+        self.longest_s = max(self.longest_s, duration_s)
+        # The bucket whose upper end is _SHORTEST_S * _GROWTH ** bucket.
+        bucket = math.ceil(math.log(duration_s / _SHORTEST_S, _GROWTH)) if duration_s > _SHORTEST_S else 0
+        self._buckets[bucket] += 1
+        self._bins[next((place for place, ends_s in enumerate(_BINS_S) if duration_s < ends_s), len(_BINS_S))] += 1
+
+    def percentile_s(self, percent: float) -> float:
+        """What so many per cent took no longer than. Nothing was counted: 0."""
+        rank = math.ceil(self.count * percent / 100)
+        for bucket in sorted(self._buckets):
+            rank -= self._buckets[bucket]
+            if rank <= 0:
+                return min(_SHORTEST_S * _GROWTH**bucket, self.longest_s)
+        return self.longest_s
+
+    def bins(self) -> Iterator[tuple[float, float, int]]:
+        """(from, to, how many), in seconds, from the first that has any to the last; the very last goes on for ever."""
+        used = [place for place, count in enumerate(self._bins) if count]
+        ends_s = (0.0, *_BINS_S, math.inf)
+        for place in range(used[0], used[-1] + 1) if used else ():
+            yield ends_s[place], ends_s[place + 1], self._bins[place]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A status and its reason, and how many entries it befell."""
+
+    status: str
+    reason: str
+    entries: int
+
+
+@dataclass(slots=True)
+class Kinds:
+    """Statuses with their reasons, counted. Past a thousand different ones, new ones are counted as one."""
+
+    total: int = 0
+    _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def add(self, status: str, reason: str) -> None:
+        """Count one entry."""
+        self.total += 1
+        key = (status, reason)
+        if key in self._counts or len(self._counts) < _MOST_KINDS:
+            self._counts[key] += 1
+
+    def most(self, number: int) -> tuple[list[Kind], int]:
+        """The most frequent ones, and how many entries had any other."""
+        chosen = [Kind(status, reason, n) for (status, reason), n in self._counts.most_common(number)]
+        return chosen, self.total - sum(kind.entries for kind in chosen)

@@ -1,0 +1,48 @@
+"""What the workers of a fleet tell of themselves, of the account and of the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.fleet import Fleet
+from tests.worker_process import WorkerProcess, until
+
+
+@pytest.fixture
+def simulator_settings() -> dict[str, Any]:
+    return {"max_send_rate_per_s": 500, "latency_ms": 30}
+
+
+def told(worker: WorkerProcess, name: str, **labels: str) -> float:
+    """The sum of the samples with these labels among theirs."""
+    status, text = worker.ask("GET", "/metrics")
+    assert status == 200
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+def test_each_counts_what_it_does_itself_and_tells_the_same_of_account_and_store(fleet: Fleet) -> None:
+    campaign = fleet.submit("launch", 4000)
+    both = fleet.workers(2)
+    until(lambda: all(told(one, "bulksend_workers") == 2 for one in both), "each knows of the other")
+    until(lambda: any(told(one, "bulksend_chunks", state="leased") > 0 for one in both), "chunks are on lease")
+    until(lambda: all(told(one, "bulksend_entries_total") > 0 for one in both), "both send")
+    for one in both:
+        assert told(one, "bulksend_pace_recipients_per_second", region="eu-west-1") == 500
+        assert told(one, "bulksend_sending_enabled") == 1
+        assert told(one, "bulksend_event_loop_lag_seconds_count") > 0
+        assert told(one, "bulksend_journal_group_operations_sum") > 0
+        assert told(one, "bulksend_snapshot_read_entries_total") > 0
+    fleet.await_state("finished", campaign)
+    accepted = [told(one, "bulksend_entries_total", verdict="accepted") for one in both]
+    assert sum(accepted) == fleet.tally(campaign).accepted == 4000
+    until(lambda: all(told(one, "bulksend_campaigns", state="finished") == 1 for one in both), "it is counted anew")
+    assert [told(one, "bulksend_in_flight_requests") for one in both] == [0, 0]
+    assert [told(one, "bulksend_sendable_entries") for one in both] == [0, 0]
