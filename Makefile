@@ -100,6 +100,8 @@ bench-deps:
 requirements: $(UV_NEEDED)
 	$(UV) $(COMPILE) $(UPGRADE) pyproject.toml --output-file requirements/base.txt
 	$(UV) $(COMPILE) $(UPGRADE) pyproject.toml --group dev --constraints requirements/base.txt --output-file requirements/dev.txt
+	$(UV) $(COMPILE) $(UPGRADE) pyproject.toml --extra fleet --constraints requirements/dev.txt --output-file requirements/image.txt
+	$(UV) $(COMPILE) $(UPGRADE) requirements/build.in --constraints requirements/dev.txt --output-file requirements/build.txt
 	$(UV) $(COMPILE) $(UPGRADE) requirements/ministack.in --output-file requirements/ministack.txt
 	$(UV) $(COMPILE) $(UPGRADE) requirements/deploy.in --output-file requirements/deploy.txt
 	$(UV) $(COMPILE) $(UPGRADE) requirements/uv.in --output-file requirements/uv.txt

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -89,6 +89,7 @@ def counted(entries: Mapping[str, Mapping[EntryStanding, int]]) -> StoreCounted:
 # Sending --------------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(SECONDS, SECONDS), max_size=30))
 def test_durations_are_distributed_as_the_library_does(durations: list[tuple[float, float]]) -> None:
     ours, theirs = Metrics(), CollectorRegistry()

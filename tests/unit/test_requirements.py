@@ -23,7 +23,7 @@ def wanted(requirements: list[str]) -> set[str]:
     return {re.sub(r"[._-]+", "-", name[0]).lower() for name in names if name}
 
 
-@pytest.mark.parametrize("name", ["base.txt", "dev.txt", "deploy.txt", "ministack.txt", "uv.txt"])
+@pytest.mark.parametrize("name", sorted(file.name for file in FOLDER.glob("*.txt")))
 def test_each_line_is_a_pin_a_hash_or_a_comment(name: str) -> None:
     shapes = r"[a-z0-9-]+==[^\s/]+( ; [^/]+)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?|\s*#[^/]*((via|-[cr]) .*)?"
     lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
