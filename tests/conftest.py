@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from bulksend.simulator import SimulatorProcess
 from tests.independent import Ministack, ministack_command
@@ -16,6 +17,9 @@ from tests.postgres import Postgres, database
 
 os.environ["BOTO_DISABLE_CRT"] = "true"
 """As bulksend is installed by default: without awscrt. It is read when botocore is imported; one test takes it back."""
+
+settings.register_profile("suite", deadline=None)  # how long a test takes says more of the machine than of the code
+settings.load_profile("suite")
 
 _ENVIRONMENT = {
     # The example key pair of the AWS documentation: a request that went astray would be refused.
