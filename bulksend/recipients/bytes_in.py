@@ -15,10 +15,17 @@ from bulksend.errors import ListError
 if TYPE_CHECKING:
     from bulksend.recipients.source import Input
 
-__all__ = ["UNDECODABLE", "Compression", "ListBytes", "valid_utf8"]
+__all__ = ["NUL_STAND_IN", "UNDECODABLE", "Compression", "ListBytes", "valid_utf8"]
 
 UNDECODABLE = "\U0010ffff"
 """Put where bytes cannot be decoded. A noncharacter: Unicode keeps it out of text that is interchanged."""
+
+NUL_STAND_IN = "\U0010fffe"
+"""Put where a NUL is; another noncharacter, and where a list has it itself, it is not valid.
+
+A NUL hides the quotes, delimiters and line ends in the few bytes after it from pyarrow's parser: anywhere in a list
+before version 26 (https://github.com/apache/arrow/issues/50481), and in 26.0.1 in a row that lies in two blocks.
+"""
 
 Compression: TypeAlias = Literal["bz2", "gzip", "zstd"]
 

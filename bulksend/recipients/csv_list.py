@@ -18,7 +18,7 @@ import pyarrow.csv as pacsv
 
 from bulksend.errors import ListError
 from bulksend.recipients.block import Block
-from bulksend.recipients.bytes_in import UNDECODABLE, Compression, ListBytes, valid_utf8
+from bulksend.recipients.bytes_in import NUL_STAND_IN, UNDECODABLE, Compression, ListBytes, valid_utf8
 from bulksend.recipients.columns import compute as pc
 from bulksend.recipients.columns import occurs
 from bulksend.recipients.quotes import QuoteFault, Quotes
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO, Self
 
-    from bulksend.recipients.columns import Numbers
+    from bulksend.recipients.columns import Numbers, Texts
     from bulksend.recipients.source import ListFiles, ListFormat
 
 __all__ = ["CsvList"]
@@ -151,7 +151,7 @@ class CsvList:
         end_mark = secrets.token_hex(16) + self._delimiter * width
         address_place = self.header.index(columns[0])
         quotes = Quotes(self._delimiter, width, address_place)
-        stream = _Utf8Stream(self._head, self._bytes, quotes, f"\n{end_mark}\n".encode())
+        stream = _Utf8Stream(self._head.removeprefix(codecs.BOM_UTF8), self._bytes, quotes, f"\n{end_mark}\n".encode())
         numbers = _Numbers(width, address_place, end_mark, self._delimiter)
         # The header is read as a record, under names of our own, so that its names may be anything. It is number 1.
         read_options = pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names)
@@ -165,25 +165,25 @@ class CsvList:
             strings_can_be_null=False,
         )
         expected = {"header": [self.header[names.index(name)] for name in mapped]}
-        try:
-            with pacsv.open_csv(cast("BinaryIO", stream), read_options, parse_options, convert_options) as reader:
-                for read in reader:
-                    batch = read
-                    if expected and len(batch):
-                        if numbers.last >= 0 or [cell[0].as_py() for cell in batch.columns] != expected.pop("header"):
-                            self._fail_at_header()
-                        numbers.skip_header()
-                        batch = batch.slice(1)
-                    rows, faults = numbers.take(len(batch))
-                    block = Block(rows, dict(zip(columns, batch.columns, strict=True)), faults)
-                    repaired = stream.repaired or self._bytes.replaced
-                    yield _without_undecodable(block, self._encoding) if repaired else block
-        except pa.ArrowInvalid as error:
-            self._fail_at_row(numbers.last + 1, error)
+        with pacsv.open_csv(cast("BinaryIO", stream), read_options, parse_options, convert_options) as reader:
+            for read in reader:
+                batch = read
+                if expected and len(batch):
+                    if numbers.last >= 0 or [cell[0].as_py() for cell in batch.columns] != expected.pop("header"):
+                        self._fail_at_header()
+                    numbers.skip_header()
+                    batch = batch.slice(1)
+                rows, faults = numbers.take(len(batch))
+                cells = [_with_nul(cell) for cell in batch.columns] if stream.has_nul else batch.columns
+                block = Block(rows, dict(zip(columns, cells, strict=True)), faults)
+                repaired = stream.repaired or self._bytes.replaced
+                yield _without_undecodable(block, self._encoding) if repaired else block
         if expected:
             self._fail_at_header()
         if quotes.fault is not None:
             self._fail_at_fault(numbers.last, quotes.fault)
+        if stream.too_long:
+            self._fail_at_row(numbers.last + 1)
         if not numbers.ended:
             self._fail_at_quote(numbers.last)
         yield Block(pa.array([], pa.int64()), {column: pa.array([], pa.string()) for column in columns}, numbers.rest())
@@ -194,11 +194,11 @@ class CsvList:
             hint="Write the names with delimiters between them, in double quotes where a name has one or a quote.",
         )
 
-    def _fail_at_row(self, row: int, error: Exception) -> NoReturn:
+    def _fail_at_row(self, row: int) -> NoReturn:
         raise ListError(
-            f"{self._source}: row {row} has over {BLOCK_BYTES:,} bytes, or a quote in it is never closed ({error})",
+            f"{self._source}: row {row} has over {BLOCK_BYTES:,} bytes, or a quote in it is never closed",
             hint=f"Look for a double quote that stands alone in row {row}, close it or double it, and plan again.",
-        ) from error
+        )
 
     def _fail_at_fault(self, row: int, fault: QuoteFault) -> NoReturn:
         raise ListError(f"{self._source}: row {row} {fault.problem}", hint=f"{fault.hint}, and plan again.")
@@ -250,13 +250,22 @@ def _sniffed(head: bytes) -> str:
     return chr(max(count, key=count.__getitem__))
 
 
-class _Utf8Stream(io.RawIOBase):
-    """The list as pyarrow reads it: made valid UTF-8, and followed by an end mark.
+def _with_nul(column: Texts) -> Texts:
+    """The column with the NULs that the list has."""
+    texts: Texts = pc.replace_substring(column, NUL_STAND_IN, "\0")
+    return texts
 
-    It ends with a field whose quotes are at fault: its row is the last one then.
+
+class _Utf8Stream(io.RawIOBase):
+    """The list as pyarrow reads it: made valid UTF-8 without NULs, cut between rows, and followed by an end mark.
+
+    It ends with a field whose quotes are at fault, its row is the last one then; and before a row that is too long.
 
     Bytes that are no UTF-8 would stop the parser for good at a record with the wrong number of fields. They become
-    UNDECODABLE, by which the records at fault are found later.
+    UNDECODABLE, by which the records at fault are found later. NULs become NUL_STAND_IN.
+
+    What is read at once is a block to the parser, which loses the LF of a CR LF in quotes where one ends between them
+    (https://github.com/apache/arrow/issues/51368).
     """
 
     def __init__(self, head: bytes, rest: ListBytes, quotes: Quotes, end_mark: bytes) -> None:
@@ -267,23 +276,34 @@ class _Utf8Stream(io.RawIOBase):
         self._tail = b""
         self._ended = False
         self.repaired = False
+        self.has_nul = False
+        self.too_long = False
 
     def read(self, size: int = -1, /) -> bytes:
-        """The next bytes: as many as asked for until the end, give or take a character that would be cut in two.
+        """The rows that the next `size` bytes of the list complete; more bytes, if there is none in them."""
+        rows = b""
+        while not rows and not self._ended:
+            raw, self._head = self._head, b""
+            if len(raw) < size:
+                raw += self._rest.read(size - len(raw))
+            self._ended = len(raw) < size
+            data, self._tail, repaired = valid_utf8(self._tail + raw, final=self._ended)
+            self.repaired = self.repaired or repaired
+            rows = self._without_nul(self._quotes.sound_rows(data, final=self._ended))
+            self.too_long = not self._ended and self._quotes.held_bytes > BLOCK_BYTES
+            if self._ended or self._quotes.fault is not None or self.too_long:
+                self._ended = True
+                rows += self._end_mark
+        return rows
 
-        The parser lets a record stretch over two blocks: a short one before the end would count as one of them.
-        """
-        if self._ended:
-            return b""
-        raw, self._head = self._head, b""
-        if len(raw) < size:
-            raw += self._rest.read(size - len(raw))
-        self._ended = len(raw) < size
-        data, self._tail, repaired = valid_utf8(self._tail + raw, final=self._ended)
-        self.repaired = self.repaired or repaired
-        data = self._quotes.sound_part(data, final=self._ended)
-        self._ended = self._ended or self._quotes.fault is not None
-        return data + self._end_mark if self._ended else data
+    def _without_nul(self, data: bytes) -> bytes:
+        if b"\xf4" in data and NUL_STAND_IN.encode() in data:  # one byte is found much faster
+            self.repaired = True
+            data = data.replace(NUL_STAND_IN.encode(), UNDECODABLE.encode())
+        if b"\0" in data:
+            self.has_nul = True
+            data = data.replace(b"\0", NUL_STAND_IN.encode())
+        return data
 
     def readable(self) -> bool:
         """Yes."""
@@ -355,6 +375,7 @@ class _Numbers:
         return faults
 
     def _address(self, text: str) -> str:
+        text = text.replace(NUL_STAND_IN, "\0")
         try:
             fields = next(csv.reader([text], delimiter=self._delimiter), [])
         except csv.Error:

@@ -1,8 +1,9 @@
-"""Double quotes of a CSV list that cannot be right, found in its bytes before the parser, which lets them pass.
+"""A CSV list cut where rows end, and double quotes that cannot be right: both are found before the parser reads it.
 
 A quoted field ends with a quote that a delimiter, a line end or the end of the file follows; a quote inside it is
 doubled (RFC 4180, 2). Where a quote stands alone, the field runs on to the next quote there is, over other rows: these
-would be lost in it without a trace. A quote inside a field that does not begin with one is text.
+would be lost in it without a trace, for the parser lets it pass. A quote inside a field that does not begin with one is
+text.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class QuoteFault:
 
 
 class Quotes:
-    """Reads along with the parser; `fault` is the first that was found.
+    """Reads ahead of the parser; `fault` is the first that was found.
 
     Args:
         delimiter: one ASCII character.
@@ -49,8 +50,17 @@ class Quotes:
         self._field = re.compile(rb'"((?:[^"]++|"")*+)"')
         self._ends = re.compile(between)
 
-    def sound_part(self, data: bytes, *, final: bool) -> bytes:
-        """Look at the next bytes of the list; where there is a fault, only up to the end of the field that has it.
+    @property
+    def held_bytes(self) -> int:
+        """How long the row is that has begun and not ended yet."""
+        return len(self._row) - (2 if self._row.startswith(b"\r\n") else 1)
+
+    def sound_rows(self, data: bytes, *, final: bool) -> bytes:
+        """The rows that the next bytes of the list complete; where there is a fault, up to the end of its field.
+
+        The first of all begins with a line end; the last row lacks its own, with which the rows after it begin. So two
+        of these never meet inside of a field or of a CR LF. They do meet inside of a row, as the parser is quickest:
+        it looks at eight bytes at a time once it has seen the length of one row, which it takes apart by itself then.
 
         At the end (`final`), a field that is still open is not judged: whoever counts the rows finds it.
         """
@@ -62,11 +72,13 @@ class Quotes:
             sound_from, at = at, len(text) if opens < 0 else opens
             row_from = max(row_from, text.rfind(b"\n", sound_from, at), text.rfind(b"\r", sound_from, at))
             if field is None or field.end() == len(text):  # it may go on in the next bytes
+                if text[row_from - 1 : row_from + 1] == b"\r\n":
+                    row_from -= 1
                 self._row, self._judged = text[row_from:], at - row_from
-                return data
+                return text[:-1] if final else text[:row_from]
             self.fault = self._judge(text, field, text[row_from + 1 : opens])
             if self.fault is not None:
-                return data[: max(0, field.end() - len(self._row))]
+                return text[: field.end()]
             at = field.end()
 
     def _judge(self, text: bytes, field: re.Match[bytes], before: bytes) -> QuoteFault | None:

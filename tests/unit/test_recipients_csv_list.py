@@ -157,19 +157,85 @@ class TestRecords:
         assert faults == []
 
 
+class TestEdgesOfBlocks:
+    """The first two rows and the bytes before the edge are as long as the block, 64 bytes."""
+
+    ROWS = b"email,city\na@x.example,Rome\nb@x.example,Oslo\n"
+    MORE = b"d@x.example,Paris\n"
+
+    @pytest.fixture(autouse=True)
+    def _blocks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(csv_list, "BLOCK_BYTES", 64)
+        monkeypatch.setattr(csv_list, "HEADER_BYTES", 64)
+
+    def rows_of(self, path: Path, before: bytes, after: bytes, more: int) -> tuple[tuple[object, ...], list[object]]:
+        """The row at the edge, and the faults; of the others the numbers are right."""
+        assert len(self.ROWS + before) == 64
+        path.write_bytes(self.ROWS + before + after + self.MORE * more)
+        rows, faults = read(path, "email", "city")
+        assert [row for row in rows if row[0] != 3] == [
+            (1, "a@x.example", "Rome"),
+            (2, "b@x.example", "Oslo"),
+            *((number, "d@x.example", "Paris") for number in range(4, 4 + more)),
+        ]
+        return rows[2], list(faults)
+
+    @pytest.mark.parametrize("more", [2, 40], ids=["the last block", "blocks after it"])
+    def test_a_line_end_in_quotes_that_a_nul_stands_before(self, path: Path, more: int) -> None:
+        row, faults = self.rows_of(path, b'c\0,"123456789012345', b'\n6"\n', more)
+        assert (row, faults) == ((3, "c\0", "123456789012345\n6"), [])
+
+    @pytest.mark.parametrize("more", [2, 40], ids=["the last block", "blocks after it"])
+    def test_a_line_end_in_quotes_is_cut_in_two(self, path: Path, more: int) -> None:
+        row, faults = self.rows_of(path, b'c@x.example,"12345\r', b'\n6"\n', more)
+        assert (row, faults) == ((3, "c@x.example", "12345\r\n6"), [])
+
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\r\n\n", "\r\r\n", "\n\r\n\r\r\n\n" * 30])
+    def test_line_ends_wherever_the_edge_is(self, path: Path, end: str) -> None:
+        for longer in range(64):
+            cities = ["R" * longer, "O" * 62, "", "Paris"]  # the second fills a block
+            path.write_text("email,city\n" + "".join(f"a,{city}{end}" for city in cities), newline="")
+            assert read(path, "city") == ([*enumerate(cities, start=1)], [])
+
+    def test_nuls_wherever_the_edge_is(self, path: Path) -> None:
+        for longer in range(64):
+            # A block without NULs follows one with them.
+            cities = ["R" * longer, "1\0,\n2", *["O" * 60] * 3, "1\0\0\n2", *["Paris"] * 20]
+            path.write_text("city,email\n" + "".join(f'"{city}",a\n' for city in cities), newline="")
+            assert read(path, "city") == ([*enumerate(cities, start=1)], [])
+
+
+def test_a_nul_hides_nothing(path: Path) -> None:
+    # So many long rows come before them that pyarrow's parser begins to look at eight bytes at a time.
+    rows = [f"{'a' * head}\0{'b' * tail},{'c' * 30}" for head in range(9) for tail in range(9)]
+    path.write_text("email,city\n" + "longlonglong,longlonglonglonglonglong\n" * 17_000 + "\n".join(rows))
+    found, faults = read(path, "email", "city")
+    assert [f"{email},{city}" for _, email, city in found[17_000:]] == rows
+    assert [number for number, *_ in found] == list(range(1, len(found) + 1))
+    assert faults == []
+
+
+def test_a_nul_in_a_ragged_record_and_its_stand_in_in_a_list(path: Path) -> None:
+    path.write_text("email,city\na\0b\nc\U0010fffe,\0\nd,\0\n", encoding="utf-8")
+    assert read(path, "email", "city") == (
+        [(3, "d", "\0")],
+        [(1, "a\0b", "has 1 field, the header has 2"), (2, "c\ufffd", "not valid UTF-8 in column 'email'")],
+    )
+
+
 @given(st.text('",\n\r;x@.', max_size=60), st.integers(1, 70))
 def test_quotes_are_judged_alike_wherever_blocks_end(text: str, size: int) -> None:
     data = text.encode()
     whole = Quotes(",", 2, 0)
-    whole.sound_part(data, final=True)
+    whole.sound_rows(data, final=True)
     pieces = Quotes(",", 2, 0)
     given = b""
     for start in range(0, len(data) + 1, size):
         if pieces.fault is None:
-            given += pieces.sound_part(data[start : start + size], final=start + size > len(data))
+            given += pieces.sound_rows(data[start : start + size], final=start + size > len(data))
     assert pieces.fault == whole.fault
-    assert data.startswith(given)
-    assert pieces.fault is not None or given == data
+    assert (b"\n" + data).startswith(given)
+    assert pieces.fault is not None or given == b"\n" + data
     if '"' in text and "@" not in text:
         try:
             list(csv.reader(io.StringIO(text, newline=""), strict=True))
