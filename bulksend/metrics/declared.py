@@ -170,19 +170,19 @@ MAX_SEND_RATE = _gauge(
 )
 MAX_24_HOUR_SEND = _gauge(
     Topic.QUOTA,
-    "bulksend_quota_max_24_hour_send_recipients",
+    "bulksend_quota_max_24h_send_recipients",
     "What SES grants in 24 hours; +Inf is unlimited.",
     OF_ACCOUNT,
 )
 SENT_LAST_24_HOURS = _gauge(
     Topic.QUOTA,
-    "bulksend_quota_sent_last_24_hours_recipients",
+    "bulksend_quota_sent_last_24h_recipients",
     "What SES has counted in 24 hours, whoever sent it.",
     OF_ACCOUNT,
 )
 FOREIGN_24_HOURS = _gauge(
     Topic.QUOTA,
-    "bulksend_quota_foreign_24_hours_recipients",
+    "bulksend_quota_foreign_24h_recipients",
     "Of these, what others have sent: what SES has counted beyond what the journal knows.",
     OF_ACCOUNT,
 )

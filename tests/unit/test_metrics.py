@@ -221,9 +221,9 @@ def test_the_quota_as_it_was_read(limit: float | None, headroom: float, shown: f
         observer.observe(Waiting("the day is spent", WaitKind.DAY_SPENT))
         expected = {
             "quota_max_send_rate_recipients_per_second": 14.0,
-            "quota_max_24_hour_send_recipients": float("inf") if limit is None else limit,
-            "quota_sent_last_24_hours_recipients": 70.0,
-            "quota_foreign_24_hours_recipients": 20.0,
+            "quota_max_24h_send_recipients": float("inf") if limit is None else limit,
+            "quota_sent_last_24h_recipients": 70.0,
+            "quota_foreign_24h_recipients": 20.0,
             "quota_headroom_recipients": shown,
             "quota_debt_recipients": debt,
             "pace_allowed_recipients_per_second": 7.0,
