@@ -96,27 +96,28 @@ class Census:
 
     def _counts(self, db: Database, campaign_id: str, settled: Mapping[tuple[str, int], int], living: Living) -> Counts:
         """Of all chunks of a campaign."""
-        attempted = _attempted(db, campaign_id)
-        total = Counts()
+        total, changing = Counts(), []
         for number, entries, done in db.execute(
             "SELECT number, entries, done FROM chunk WHERE campaign_id = ? ORDER BY number", (campaign_id,)
         ).fetchall():
-            tried = attempted.get(number, NOTHING)
-            key = (campaign_id, number)
-            settlements = settled.get(key, 0)
-            if tried.all_accepted and not settlements:
-                total[EntryStanding.ACCEPTED] += tried.entries
-                total[EntryStanding.PENDING] += entries - tried.entries
-                continue
-            kept = self._kept.get(key)
-            keepable = done and not tried.unanswered
-            if keepable and kept is not None and kept[0] == settlements:
+            kept = self._kept.get((campaign_id, number))
+            if done and kept is not None and kept[0] == settled.get((campaign_id, number), 0):
                 total.update(kept[1])
-                continue
-            counts = _counts_of(ledger_of(db, campaign_id, number, living))
+            else:
+                changing.append((number, entries, done))
+        if not changing:
+            return total
+        # In the order of the list: nearly all that cannot change comes before them.
+        attempted = _attempted(db, campaign_id, changing[0][0], changing[-1][0])
+        for number, entries, done in changing:
+            tried, settlements = attempted.get(number, NOTHING), settled.get((campaign_id, number), 0)
+            if tried.all_accepted and not settlements:
+                counts = Counts({EntryStanding.ACCEPTED: tried.entries, EntryStanding.PENDING: entries - tried.entries})
+            else:
+                counts = _counts_of(ledger_of(db, campaign_id, number, living))
             total.update(counts)
-            if keepable:
-                self._kept[key] = (settlements, counts)
+            if done and not tried.unanswered:
+                self._kept[campaign_id, number] = (settlements, counts)
         return total
 
     def _doubtful(self, db: Database, campaign_id: str, settlements: int, living: Living) -> int:
@@ -149,13 +150,14 @@ def _settlements(db: Database) -> dict[tuple[str, int], int]:
     return {(campaign_id, number): many for campaign_id, number, many in rows}
 
 
-def _attempted(db: Database, campaign_id: str) -> dict[int, _Attempted]:
-    """The chunks that anything was tried of, by their numbers."""
+def _attempted(db: Database, campaign_id: str, first: int, last: int) -> dict[int, _Attempted]:
+    """Of the chunks with these numbers, those that anything was tried of, by their numbers."""
     rows: Iterable[tuple[int, int, int, int]] = db.execute(
         "SELECT a.chunk, sum(a.count), max(CASE WHEN o.attempt_id IS NULL THEN 1 ELSE 0 END), "
         "max(CASE WHEN o.exceptions IS NULL THEN 0 ELSE 1 END) "
-        "FROM attempt a LEFT JOIN outcome o ON o.attempt_id = a.id WHERE a.campaign_id = ? GROUP BY a.chunk",
-        (campaign_id,),
+        "FROM attempt a LEFT JOIN outcome o ON o.attempt_id = a.id "
+        "WHERE a.campaign_id = ? AND a.chunk BETWEEN ? AND ? GROUP BY a.chunk",
+        (campaign_id, first, last),
     ).fetchall()
     return {
         number: _Attempted(int(entries), bool(unanswered), not unanswered and not exceptions)

@@ -263,7 +263,8 @@ CENSUS_AT = _gauge(
 CENSUS_DURATION = _gauge(
     Topic.STORE,
     "bulksend_census_duration_seconds",
-    "How long that took. It is done every 15 seconds, or more rarely, so as to take no more than 2 % of the time.",
+    "How long that took. It is done every 15 seconds, or more rarely, so that those of all workers take no more than "
+    "2 % of the time together.",
 )
 
 # Journal and lists ----------------------------------------------------------------------------------------------------

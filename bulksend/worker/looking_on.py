@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from bulksend.errors import BulksendError
-from bulksend.facts import Audience, LoopLagged
+from bulksend.facts import Audience, LoopLagged, StoreCounted
 from bulksend.journal import Census
 from bulksend.worker.store import Store
 
@@ -17,7 +17,7 @@ LOOP_EVERY_S = 0.25
 CENSUS_FIRST_AFTER_S = 0.5
 CENSUS_EVERY_S = 15.0
 CENSUS_SHARE = 0.02
-"""Of the time, that a census may take."""
+"""Of the time, that the censuses of all workers may take together."""
 CENSUS_AT_LEAST_EVERY_S = 600.0
 
 
@@ -60,12 +60,13 @@ async def _count_on(census: Census, audience: Audience, workers: Callable[[], Aw
     while True:
         took_s = 0.0
         with suppress(BulksendError):
-            took_s = await _count(census, audience, workers)
+            counted = await _count(census, audience, workers)
+            took_s = counted.duration_s * max(1, counted.workers)
         await asyncio.sleep(min(CENSUS_AT_LEAST_EVERY_S, max(every_s, took_s / CENSUS_SHARE)))
         every_s = min(CENSUS_EVERY_S, 2 * every_s)
 
 
-async def _count(census: Census, audience: Audience, workers: Callable[[], Awaitable[int]]) -> float:
+async def _count(census: Census, audience: Audience, workers: Callable[[], Awaitable[int]]) -> StoreCounted:
     counted = await asyncio.to_thread(census.count, await workers())
     audience.observe(counted)
-    return counted.duration_s
+    return counted
