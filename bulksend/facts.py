@@ -97,10 +97,11 @@ class QuotaRead:
 
 @dataclass(frozen=True, slots=True)
 class PaceChanged:
-    """From now on so many recipients per second."""
+    """From now on so many recipients per second, of the `allowed_per_s` of quota and settings."""
 
     rate_per_s: float
     why: str
+    allowed_per_s: float
 
 
 @unique

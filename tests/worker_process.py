@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from prometheus_client.parser import text_string_to_metric_families
+
 WITHIN_S = 30.0
 
 
@@ -88,3 +90,15 @@ class WorkerProcess:
         """Tell it to stop; returns its exit code."""
         self.process.send_signal(number)
         return self.process.wait(WITHIN_S)
+
+
+def told(worker: WorkerProcess, name: str, **labels: str) -> float:
+    """What it says of a series: the sum of the samples with these labels among theirs."""
+    status, text = worker.ask("GET", "/metrics")
+    assert status == 200
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )

@@ -165,7 +165,7 @@ class MetricsSettings(Table):
     """A file to write the metrics of a one-off run to, every ten seconds and at the end, for node_exporter's textfile
     collector. Not set: none is written."""
     campaigns: bool = False
-    """Whether the names of campaigns are a label: of the first 50 of a process."""
+    """Whether the names of campaigns are a label: 50 at a time."""
 
 
 class WorkerSettings(Table):

@@ -112,6 +112,8 @@ class Engine:
         self._conductor: asyncio.Task[None] | None = None
         self._end: CampaignState | None = None
         self._end_is_told = True
+        self._rests = False
+        """Whether somebody was told that the schedule holds it back."""
         """Whether the end is this process's to tell the journal."""
         self._failure: BaseException | None = None
         self._landing = Landing(
@@ -196,9 +198,10 @@ class Engine:
         """A campaign that nobody sends is not left as being sent, if that can still be written."""
         halt = Halt(str(failure), failure.hint if isinstance(failure, BulksendError) else "See the message above.")
         with suppress(BulksendError):
-            await self._journal.set_state(
+            if await self._journal.set_state(
                 self._campaign_id, CampaignState.HALTED, halt, only_from=(CampaignState.SENDING,)
-            )
+            ):
+                self._tell(CampaignHalted(halt))
 
     def drain(self, leaving: CampaignState = CampaignState.PAUSED) -> None:
         """Make no new intents; wait for the answers in flight; then `run` returns this state.
@@ -222,6 +225,7 @@ class Engine:
         """Somebody else may pause or cancel the campaign while nothing is being intended."""
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
+            self._tell_schedule()  # where nothing is handed out by schedule, the conductor waits for that elsewhere
             with suppress(JournalError):
                 state = await self._journal.campaign_state(self._campaign_id)
                 if state is not CampaignState.SENDING:
@@ -240,9 +244,8 @@ class Engine:
         await self._resend_due_doubts()
         await self._close_finished()
         self._backlog.offer(self._handout.take(self._now()))
-        opens_at = self.schedule.opens_at(self._now())
-        if opens_at is not None:
-            await self._rest(opens_at)
+        if self.schedule.opens_at(self._now()) is not None:
+            await self._rest()
             return
         await self._open_wanted()
         if self._backlog.empty:
@@ -287,15 +290,24 @@ class Engine:
         self._flights.add(flight)
         flight.task = loop.create_task(self._fly(flight, batch))
 
-    async def _rest(self, until: float) -> None:
+    async def _rest(self) -> None:
         """Outside its times: nothing goes out, and no chunk is held."""
         await self._await_flights()
         await self._leave_all()
-        opens = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        self._tell(Waiting(f"by its schedule it may send again from {opens}", WaitKind.SCHEDULE))
-        while self.schedule.opens_at(self._now()) is not None:  # noqa: ASYNC110  a time that may be changed
+        while self._tell_schedule():  # noqa: ASYNC110  a time that may be changed
             await asyncio.sleep(LOOK_AGAIN_S)
-        self._tell(Waiting("", None))
+
+    def _tell_schedule(self) -> bool:
+        """Whether the schedule holds it back now; said where it is news."""
+        opens_at = self.schedule.opens_at(self._now())
+        if (opens_at is not None) != self._rests:
+            self._rests = opens_at is not None
+            if opens_at is None:
+                self._tell(Waiting("", None))
+            else:
+                opens = datetime.fromtimestamp(opens_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+                self._tell(Waiting(f"by its schedule it may send again from {opens}", WaitKind.SCHEDULE))
+        return self._rests
 
     async def _wait(self, at_most_s: float | None) -> None:
         """Until an answer has landed, or so long."""
@@ -364,7 +376,7 @@ class Engine:
         """From the intent to what is made of the answer."""
         loop = asyncio.get_running_loop()
         opened = flight.opened
-        asked_s = loop.time()
+        asked_s, began_s = loop.time(), time.perf_counter()
         if not opened.ledger.intend(batch.indices):
             raise AssertionError("a batch was taken of which an entry is not pending")
         try:
@@ -382,7 +394,8 @@ class Engine:
             self._pacer.give_back(batch.recipients - intent.batch.recipients, flight.ticket)
             batch = intent.batch
         sent_s = loop.time()
-        self._tell(BatchSent(batch.kind, len(batch.indices), batch.recipients, flight.pacer_wait_s, sent_s - asked_s))
+        commit_s = time.perf_counter() - began_s  # the loop's own clock may have steps of a millisecond
+        self._tell(BatchSent(batch.kind, len(batch.indices), batch.recipients, flight.pacer_wait_s, commit_s))
         if self._end is not None:
             answer: Answer = NotSent("sending was stopped before the request left")
         else:
@@ -431,7 +444,8 @@ class Engine:
     def _stop(self, halt: Halt) -> None:
         if self.halt is None:
             self.halt = halt
-            self._tell(CampaignHalted(halt))
+            if self._end is None:  # else it comes to another end already
+                self._tell(CampaignHalted(halt))
         self._finish(CampaignState.HALTED)
 
     def _fail(self, error: BaseException) -> None:

@@ -19,6 +19,25 @@ __all__ = [
     "without_addresses",
 ]
 
+MAX_SEARCHED = 4000
+"""Characters of a text that names somebody; the journal keeps 2,000 of what SES says."""
+_MAX_ADDRESS = 512
+"""Characters of an address, with room for the quotes and escapes of its 320 (RFC 5321, 4.5.3.1)."""
+
+_WRITTEN_OUT = r"&(?:\#0{0,6}64(?!\d);?|\#x0{0,6}40(?![0-9a-f]);?|commat;)"
+_AT = rf"(?:[@\uff20\ufe6b]|{_WRITTEN_OUT})"
+"""The sign itself, full-width, small, or as HTML has it."""
+_CODED_AT = r"(?:%(?:25){0,3}40|=40|\\x40|\\u0040)(?=[^\s<>,;:\"]{0,255}?(?:[.\u3002\uff0e\uff61]|[%=]2e)[^\W\d_])"
+"""As URLs, mail headers and JSON have it. It may be part of a number, so a domain with a dot must follow."""
+_IN_A_WORD = rf'(?:{_WRITTEN_OUT}|{_AT}\[[\w:.]{{1,64}}\]|[^\s<>,;:"])'
+_ANY_AT = re.compile(rf"{_AT}|{_CODED_AT}", re.IGNORECASE)
+_NAMES_SOMEBODY = re.compile(rf"(?<=.)(?:{_AT}.|{_CODED_AT})", re.IGNORECASE)
+_WORD = re.compile(
+    rf'"(?:(?:[^"\\]|\\.){{0,128}}+"|[^"]{{0,128}}+")(?:{_AT}|{_CODED_AT}){_IN_A_WORD}++|{_IN_A_WORD}++',
+    re.IGNORECASE | re.DOTALL,
+)
+"""What has no space or other separator in it, unless that is in the quoted local part of an address."""
+
 _CAMPAIGN_REMEDIES = (
     ("template", "Create the template in this account and region, or correct content.template in the campaign file."),
     ("configurationsetsendingpaused", "Enable sending for the configuration set, then send again."),
@@ -84,8 +103,33 @@ def streak_halt(status: str, text: str, entries: int) -> Halt:
 
 
 def without_addresses(text: str) -> str:
-    """SES's error texts name recipients; what goes to a terminal or a log does not."""
-    return re.sub(r"[^\s<>,;:'\"]+@[^\s<>,;:'\"]+", "[address]", text)
+    """SES's error texts name recipients; what goes to a terminal, a log or a report does not.
+
+    A text without any address is returned as it is; of any other, at most `MAX_SEARCHED` characters.
+    """
+    if _ANY_AT.search(text) is None:
+        return text
+    if len(text) <= MAX_SEARCHED:
+        return _WORD.sub(_masked, text)
+    # An address that is cut in two would not be known for one: what begins near the end of the search is left out.
+    shown, seen, end = "", 0, MAX_SEARCHED
+    for word in _WORD.finditer(text, 0, MAX_SEARCHED):
+        if word.start() > MAX_SEARCHED - _MAX_ADDRESS or word.end() == MAX_SEARCHED:
+            end = word.start()
+            break
+        shown += text[seen : word.start()] + _masked(word)
+        seen = word.end()
+    return f"{shown}{text[seen:end]}…"
+
+
+def _masked(word: re.Match[str]) -> str:
+    """A word, or that somebody was named. Apostrophes around an address are not its own, if it is one without them."""
+    whole = word[0]
+    for inner in (whole.strip("'").rstrip(".'"), whole):
+        if _NAMES_SOMEBODY.search(inner):
+            before, _, after = whole.partition(inner)
+            return f"{before}[address]{after}"
+    return whole
 
 
 def _quoted(status: str, text: str) -> str:

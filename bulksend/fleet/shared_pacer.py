@@ -16,6 +16,7 @@ from bulksend.fleet.bucket import AHEAD_S, AWAY, READING_S, Bucket, Order, Stand
 from bulksend.fleet.slices import EARLY_S, FarClock, Slice, Slices
 from bulksend.model import AccountStatus
 from bulksend.pacing import (
+    FRESH_S,
     REFRESH_S,
     STALE_AFTER_S,
     Hindrance,
@@ -38,6 +39,8 @@ LOOK_S = 1.0
 """How often a worker that waits for the day, or for a reading, looks."""
 LOOK_SOON_S = 0.1
 """The same before anything is known."""
+ANEW_WITHIN_S = 5.0
+"""How long another answer of GetAccount is waited for before a halt."""
 CHANCE_S = AHEAD_S / 2
 """Within how long it is left to chance who asks next, where more is wanted than can be given."""
 BACKOFF_S = 0.1
@@ -78,6 +81,8 @@ class SharedPacer:
         """Recipients per second that the whole fleet allows itself now, as far as this worker knows."""
         self._batch = 1
         self._standing: Standing | None = None
+        self._noted_at_s, self._disputed = float("-inf"), False
+        """Whether somebody would halt by what GetAccount said, unless it says so again."""
         self._clock = FarClock()
         self._slices = Slices()
         self._turn = asyncio.Lock()
@@ -170,6 +175,9 @@ class SharedPacer:
             self._hungry = self._boot() - self._left_at_s < SLICE_S / 2
             try:
                 return await self._acquire(recipients)
+            except BaseException:
+                self._tell()  # whoever waited is gone
+                raise
             finally:
                 self._awaited = 0.0
                 self._left_at_s = self._boot()
@@ -209,6 +217,8 @@ class SharedPacer:
             assert standing.account is not None
             halt = refusal(standing.account, self._settings)
             if halt is not None:
+                if await self._read_anew():
+                    continue
                 raise HaltedError(halt)
             now_s = self._boot()
             self._give_up(self._slices.drop_late(now_s, self._batch))
@@ -231,6 +241,23 @@ class SharedPacer:
             self._return(cost - recipients, ticket)
         self._ask_ahead(0.0)
         return ticket
+
+    async def _read_anew(self) -> bool:
+        """Before anything halts: whether GetAccount has answered again since what it halts for, which may be over."""
+        before = self._standing
+        assert before is not None
+        if before.age_s + self._boot() - self._noted_at_s <= FRESH_S:
+            return False
+        self._disputed, self._look_at_s = True, float("-inf")
+        self._errand.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANEW_WITHIN_S):
+                while self._standing is None or self._standing.read_at == before.read_at:
+                    self._news.clear()
+                    await self._news.wait()
+                    self._raise_failure()
+        self._disputed = False
+        return self._standing is not None and self._standing.read_at != before.read_at
 
     async def _await_slice(self, cost: float) -> None:
         """Have a slice asked for, and wait until something is new."""
@@ -488,6 +515,8 @@ class SharedPacer:
         if self._boot() < self._look_at_s:
             return
         max_age_s = REFRESH_S if self._hindrance is None else max(LOOK_S, min(REFRESH_S, self._settings.look_again_s))
+        if self._disputed:
+            max_age_s = min(max_age_s, FRESH_S)
         standing = await self._bucket.begin_reading(max_age_s)
         if standing is not None:
             self._reading = asyncio.create_task(self._read_quota(standing.asked_at), name="GetAccount")
@@ -517,7 +546,7 @@ class SharedPacer:
         """The bucket's latest."""
         if standing is None:
             return
-        before, self._standing = self._standing, standing
+        before, self._standing, self._noted_at_s = self._standing, standing, self._boot()
         if standing.account is None:
             return
         rate = granted_per_s(standing.account, self._settings) * standing.throttle.factor
@@ -531,4 +560,5 @@ class SharedPacer:
             if not why and standing.throttle.factor != factor:
                 why = "throttled by SES" if standing.throttle.factor < factor else "climbing back"
             self.rate_per_s = rate
-            self._observe(PaceChanged(rate, why or "the quota SES grants"))
+            allowed_per_s = granted_per_s(standing.account, self._settings)
+            self._observe(PaceChanged(rate, why or "the quota SES grants", allowed_per_s))

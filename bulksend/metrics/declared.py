@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 CAMPAIGNS_LABELLED = 50
-"""Names of campaigns that become labels, where they do; those after them are `other`."""
+"""Names of campaigns that are labels at a time, where they are; more are `other`."""
 ANSWER_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 COMMIT_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)
 LAG_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -143,7 +143,8 @@ UNKNOWN_STATUSES = _counter(
 HALTS = _counter(
     Topic.SENDING,
     "bulksend_halts",
-    "Times that sending stopped by itself, for one campaign or for every campaign of an account.",
+    "Campaigns that stopped by themselves, by what was at fault: the campaign, or the account (each campaign of it "
+    "counts).",
     ("scope",),
 )
 WAITING = _gauge(

@@ -6,16 +6,20 @@ One thread writes each of them; series are made of them when somebody looks.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 
 from bulksend.facts import BounceKind, EventType, WaitKind
 from bulksend.metrics.declared import ANSWER_S
 from bulksend.model import Verdict
+from bulksend.outcome import knows_status
 
-__all__ = ["AccountNumbers", "CampaignNumbers", "Distribution", "Names", "Waits"]
+__all__ = ["OTHER", "AccountNumbers", "CampaignLabels", "CampaignNumbers", "Distribution", "Waits", "Words"]
 
 OTHER = "other"
+FORGOTTEN_AFTER_S = 3600.0
+"""For so long a campaign that is not sent any more, and has nothing in the store to be told of, keeps its label."""
 MAX_WORD = 64
 
 
@@ -40,29 +44,57 @@ class Distribution:
         ]
 
 
-class Names:
-    """Words from outside that become values of a label: few of them, and nothing but words."""
+class Words:
+    """Words from outside that become values of a label: nothing but words, and few beside those documented."""
 
     def __init__(self, most: int = MAX_WORD) -> None:
         self._most = most
         self._known: dict[str, str] = {}
 
     def word(self, word: str) -> str:
-        """A status or code as it may stand in a label; what is no word of SES's is `unknown`."""
+        """A status or code as it may stand in a label: `unknown` if it is none, `other` after the first so many."""
         known = self._known.get(word)
         if known is None:
             plain = len(word) <= MAX_WORD and word.replace("_", "").isalnum() and word.isascii()
-            known = self.name(word) if plain else "unknown"
+            if not plain:
+                return "unknown"
+            if len(self._known) >= self._most and not knows_status(word):
+                return OTHER
+            known = self._known[word] = word
         return known
 
-    def name(self, name: str) -> str:
-        """Any name; those that come after the first so many are `other`."""
-        known = self._known.get(name)
-        if known is None:
-            if len(self._known) >= self._most:
+
+class CampaignLabels:
+    """Names of campaigns that are labels: so many at a time. One that was not seen for a while makes room."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._seen_at_s: dict[str, float] = {}
+        self._at_work: Counter[str] = Counter()
+
+    def label(self, name: str, now_s: float) -> str:
+        """What stands for a campaign that is seen now."""
+        if name not in self._seen_at_s and len(self._seen_at_s) >= self._most:
+            idle = [other for other in self._seen_at_s if not self._at_work[other]]
+            oldest = min(idle, key=self._seen_at_s.__getitem__, default=None)
+            if oldest is None or now_s - self._seen_at_s[oldest] < FORGOTTEN_AFTER_S:
                 return OTHER
-            known = self._known[name] = name
-        return known
+            del self._seen_at_s[oldest]
+        self._seen_at_s[name] = now_s
+        return name
+
+    def __contains__(self, label: str) -> bool:
+        return label in self._seen_at_s
+
+    def begin(self, label: str) -> None:
+        """It is sent from now on, and keeps its label meanwhile."""
+        self._at_work[label] += 1
+
+    def end(self, label: str, now_s: float) -> None:
+        """It is not any more."""
+        self._at_work[label] -= 1
+        if label in self._seen_at_s:
+            self._seen_at_s[label] = now_s
 
 
 class Waits:

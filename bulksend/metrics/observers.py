@@ -74,8 +74,7 @@ class CampaignObserver:
         self._in_flight -= 1
         numbers.in_flight -= 1
         self._account.duration_s(fact.transport).note(fact.answer_s)
-        words = self._metrics.words
-        request = (fact.transport, words.word(fact.code), fact.verdict)
+        request = (fact.transport, self._metrics.codes.word(fact.code), fact.verdict)
         seen = numbers.requests.get(request)
         if seen is None:
             numbers.requests[request] = [1, fact.recipients]
@@ -84,7 +83,7 @@ class CampaignObserver:
             seen[1] += fact.recipients
         throttled = False
         for (verdict, status), entries in fact.outcomes.items():
-            label = (verdict, words.word(status))
+            label = (verdict, self._metrics.statuses.word(status))
             numbers.entries[label] = numbers.entries.get(label, 0) + entries
             throttled = throttled or verdict is Verdict.THROTTLED
         self._account.throttled += throttled
@@ -112,6 +111,7 @@ class AccountObserver:
                 self._quota_read(fact)
             case PaceChanged():
                 self._metrics.put(declared.PACE, fact.rate_per_s, *self._labels)
+                self._metrics.put(declared.PACE_ALLOWED, fact.allowed_per_s, *self._labels)
             case Waiting():
                 self._metrics.waits.note(self, fact.kind)
             case EventsRecorded():
@@ -169,7 +169,9 @@ class StoreObserver:
                 self._metrics.waits.note(self, fact.kind)
             case BatchSent() | BatchAnswered() | EntriesReturned() | CircuitChanged() | UnknownStatus():
                 pass  # a campaign's
-            case CampaignHalted() | ChunkRead() | PaceChanged() | QuotaRead() | EventsRecorded():
+            case CampaignHalted():  # one that could not be begun
+                self._metrics.count(declared.HALTS, 1, fact.halt.scope.value)
+            case ChunkRead() | PaceChanged() | QuotaRead() | EventsRecorded():
                 pass
             case _:
                 assert_never(fact)

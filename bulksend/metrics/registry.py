@@ -22,7 +22,7 @@ from bulksend import __version__
 from bulksend.facts import StoreCounted, WaitKind
 from bulksend.metrics import declared
 from bulksend.metrics.declared import Kind, Series
-from bulksend.metrics.numbers import AccountNumbers, CampaignNumbers, Distribution, Names, Waits
+from bulksend.metrics.numbers import OTHER, AccountNumbers, CampaignLabels, CampaignNumbers, Distribution, Waits, Words
 from bulksend.metrics.observers import AccountObserver, CampaignObserver, StoreObserver
 from bulksend.model import HaltScope, Verdict
 
@@ -40,7 +40,7 @@ class Metrics(Collector):
 
     def __init__(self, *, campaigns: bool = False) -> None:
         self._labels_campaigns = campaigns
-        self._names = Names(declared.CAMPAIGNS_LABELLED)
+        self._names = CampaignLabels(declared.CAMPAIGNS_LABELLED)
         self._counted: dict[tuple[Series, Labels], float] = {
             (declared.RETURNED, (Verdict.DEAD.value,)): 0,
             (declared.RETURNED, (Verdict.IN_DOUBT.value,)): 0,
@@ -54,8 +54,7 @@ class Metrics(Collector):
         self._campaigns: dict[tuple[str, str, str], CampaignNumbers] = {}
         self._plans_running = 0
         self._planning = Lock()
-        self.words = Names()
-        """Statuses and codes."""
+        self.statuses, self.codes = Words(), Words()
         self.waits = Waits()
         self.circuits: set[CampaignObserver] = set()
         self.census: StoreCounted | None = None
@@ -92,12 +91,17 @@ class Metrics(Collector):
         """Who is told of a run of a campaign."""
         labels = (_host(account), region)
         of_account = self._accounts.setdefault(labels, AccountNumbers())
-        numbers = self._campaigns.setdefault((*labels, self._name(name)), CampaignNumbers())
+        label = self._label(name)
+        for key in [key for key in self._campaigns if key[2] and key[2] != OTHER and key[2] not in self._names]:
+            del self._campaigns[key]  # another has its label's place
+        numbers = self._campaigns.setdefault((*labels, label), CampaignNumbers())
         observer = CampaignObserver(self, of_account, numbers)
+        self._names.begin(label)
         try:
             yield observer
         finally:
             observer.close()
+            self._names.end(label, time.monotonic())
 
     @contextmanager
     def planning(self) -> Iterator[Callable[[int], None]]:
@@ -175,7 +179,7 @@ class Metrics(Collector):
     def _add_census(self, samples: dict[Series, list[Sample]], census: StoreCounted) -> None:
         entries: dict[Labels, float] = {}
         for name, counts in census.entries.items():
-            label = self._name(name)
+            label = self._label(name)
             for standing, many in counts.items():
                 key = (label, standing.value)
                 entries[key] = entries.get(key, 0) + many
@@ -187,8 +191,8 @@ class Metrics(Collector):
         samples[declared.CENSUS_AT] = [((), census.at)]
         samples[declared.CENSUS_DURATION] = [((), census.duration_s)]
 
-    def _name(self, campaign: str) -> str:
-        return self._names.name(campaign) if self._labels_campaigns else ""
+    def _label(self, campaign: str) -> str:
+        return self._names.label(campaign, time.monotonic()) if self._labels_campaigns else ""
 
 
 def _add_account(samples: dict[Series, list[Sample]], labels: tuple[str, str], numbers: AccountNumbers) -> None:

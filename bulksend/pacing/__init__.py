@@ -9,6 +9,7 @@ from __future__ import annotations
 from bulksend.pacing.lanes import Gate, Lane, Lanes
 from bulksend.pacing.pacer import QuotaPacer
 from bulksend.pacing.quota import (
+    FRESH_S,
     REFRESH_S,
     STALE_AFTER_S,
     Hindrance,
@@ -27,6 +28,7 @@ from bulksend.pacing.throttle import Throttle
 from bulksend.pacing.window import SentWindow
 
 __all__ = [
+    "FRESH_S",
     "REFRESH_S",
     "STALE_AFTER_S",
     "Gate",

@@ -12,9 +12,10 @@ from typing import Self
 from aiolimiter import AsyncLimiter
 
 from bulksend.errors import AccountError, HaltedError
-from bulksend.facts import Fact, PaceChanged, QuotaRead, Waiting
+from bulksend.facts import Fact, PaceChanged, QuotaRead, Waiting, WaitKind
 from bulksend.model import AccountStatus
 from bulksend.pacing.quota import (
+    FRESH_S,
     REFRESH_S,
     Hindrance,
     PaceSettings,
@@ -103,7 +104,11 @@ class QuotaPacer:
             HaltedError: the account may not send.
         """
         async with self._turn:
-            await self._await_permission(recipients)
+            try:
+                await self._await_permission(recipients)
+            except BaseException:
+                self._tell("", None)  # whoever waited is gone
+                raise
             if self._settings.max_calls_per_s is not None:
                 if self._calls is None:
                     self._calls = await _drained(1.0, self._settings.max_calls_per_s)
@@ -174,7 +179,7 @@ class QuotaPacer:
             self._foreign = max(0.0, account.sent_last_24_hours - self._window.total)
             self._observe(QuotaRead(account, self._foreign, self._headroom(), granted_per_s(account, self._settings)))
             if before != self.rate_per_s:
-                self._observe(PaceChanged(self.rate_per_s, "the quota SES grants"))
+                self._tell_pace(account, "the quota SES grants")
 
     # ------------------------------------------------------------------------------------------------------------------
 
@@ -186,7 +191,10 @@ class QuotaPacer:
         """The throttle's factor has changed."""
         assert self._account is not None, "the pacer is not entered"
         self._set_rate(self._account)
-        self._observe(PaceChanged(self.rate_per_s, why))
+        self._tell_pace(self._account, why)
+
+    def _tell_pace(self, account: AccountStatus, why: str) -> None:
+        self._observe(PaceChanged(self.rate_per_s, why, granted_per_s(account, self._settings)))
 
     def _headroom(self) -> float:
         assert self._account is not None
@@ -201,17 +209,33 @@ class QuotaPacer:
             assert self._account is not None, "the pacer is not entered"
             halt = refusal(self._account, self._settings)
             if halt is not None:
+                if await self._read_anew():
+                    continue
                 raise HaltedError(halt)
             hindrance = self._hindrance(self._account, recipients)
-            reason = hindrance.reason if hindrance is not None else ""
-            if reason != self._waiting:
-                self._waiting = reason
-                self._observe(Waiting(reason, None if hindrance is None else hindrance.kind))
             if hindrance is None:
+                self._tell("", None)
                 return
+            self._tell(hindrance.reason, hindrance.kind)
             await asyncio.sleep(hindrance.wait_s)
             with suppress(AccountError):
                 await self.refresh()
+
+    async def _read_anew(self) -> bool:
+        """Before anything halts: whether GetAccount has answered again since what it halts for, which may be over."""
+        if asyncio.get_running_loop().time() - self._read_at_s <= FRESH_S:
+            return False
+        readings = self._readings
+        with suppress(AccountError):
+            await self.refresh()
+            return self._readings != readings
+        return False
+
+    def _tell(self, reason: str, kind: WaitKind | None) -> None:
+        """What is waited for, or that nothing is, if that is news."""
+        if reason != self._waiting:
+            self._waiting = reason
+            self._observe(Waiting(reason, kind))
 
     def _hindrance(self, account: AccountStatus, recipients: int) -> Hindrance | None:
         unknown = quota_unknown(asyncio.get_running_loop().time() - self._read_at_s)

@@ -15,6 +15,7 @@ from bulksend.model import MAX_BATCH_RECIPIENTS, AccountStatus, Halt, HaltScope
 from bulksend.pacing.window import WINDOW_SLOTS
 
 __all__ = [
+    "FRESH_S",
     "REFRESH_S",
     "STALE_AFTER_S",
     "Hindrance",
@@ -32,6 +33,8 @@ __all__ = [
 
 REFRESH_S = 30.0
 """How often GetAccount is asked."""
+FRESH_S = 1.0
+"""What it said so lately is not asked again before a halt: it may be asked once a second."""
 STALE_AFTER_S = 600.0
 """How old its answer may be and still be sent by."""
 BURST_S = 0.25

@@ -24,6 +24,8 @@ _SHORTEST_S = 1e-4
 _BINS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 _MOST_KINDS = 1000
+_MOST_REASONS = 200
+"""Of one status, so that no status leaves no room for the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,28 +118,54 @@ class Durations:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A status and its reason, and how many entries it befell."""
+    """A status and its reason, and how many entries it befell. A reason of None: all of its others."""
 
     status: str
-    reason: str
+    reason: str | None
     entries: int
 
 
 @dataclass(slots=True)
 class Kinds:
-    """Statuses with their reasons, counted. Past a thousand different ones, new ones are counted as one."""
+    """Statuses with their reasons, counted.
+
+    The first thousand statuses are counted exactly. Past a thousand reasons, or 200 of one status, new ones are counted
+    with their status alone.
+    """
 
     total: int = 0
-    _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _statuses: Counter[str] = field(default_factory=Counter)
+    _reasons: dict[str, Counter[str]] = field(default_factory=dict)
+    _reasons_kept: int = 0
 
     def add(self, status: str, reason: str) -> None:
         """Count one entry."""
         self.total += 1
-        key = (status, reason)
-        if key in self._counts or len(self._counts) < _MOST_KINDS:
-            self._counts[key] += 1
+        if status not in self._statuses and len(self._statuses) >= _MOST_KINDS:
+            return
+        self._statuses[status] += 1
+        reasons = self._reasons.setdefault(status, Counter())
+        if reason not in reasons:
+            if self._reasons_kept >= _MOST_KINDS or len(reasons) >= _MOST_REASONS:
+                return
+            self._reasons_kept += 1
+        reasons[reason] += 1
 
     def most(self, number: int) -> tuple[list[Kind], int]:
-        """The most frequent ones, and how many entries had any other."""
-        chosen = [Kind(status, reason, n) for (status, reason), n in self._counts.most_common(number)]
-        return chosen, self.total - sum(kind.entries for kind in chosen)
+        """At most so many, the most frequent first, and how many entries had another status.
+
+        The kinds of a status have all of its entries: where its reasons are too many, one kind has the rest.
+        """
+        left = dict(self._statuses.most_common(number))
+        reasons = [(count, status, reason) for status in left for reason, count in self._reasons[status].items()]
+        reasons.sort(key=lambda one: -one[0])
+        kinds, room = list[Kind](), number - len(left)  # each status has a place for its rest, or its last reason
+        for count, status, reason in reasons:
+            is_last = count == left[status]
+            if is_last or room:
+                kinds.append(Kind(status, reason, count))
+                left[status] -= count
+                room -= not is_last
+        kinds += [Kind(status, None, count) for status, count in left.items() if count]
+        kinds.sort(key=lambda kind: -kind.entries)
+        return kinds, self.total - sum(kind.entries for kind in kinds)

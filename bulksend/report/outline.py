@@ -31,7 +31,8 @@ class CampaignReport:
     """A campaign as it stands at `made_at`. Times are epoch seconds.
 
     No text has anybody's address in it, but for the sender's in the campaign, and for those of the rows
-    `with_addresses`; else they are masked there. `list_gone` says why rows cannot be shown, if they cannot.
+    `with_addresses`; else they are masked there. `list_gone` says why rows cannot be shown, if they cannot; `pruned`,
+    that the list was removed for good, so that nothing can be sent or decided any more.
 
     accepted        recipients that SES has accepted, by the time of its answer
     send_rate_per_s recipients per second that the account was granted at `made_at`; None: nobody knows
@@ -60,6 +61,7 @@ class CampaignReport:
     dead_rows: Sequence[ResultRow] = ()
     in_doubt_rows: Sequence[ResultRow] = ()
     list_gone: str = ""
+    pruned: bool = False
     with_addresses: bool = False
 
     @property
@@ -85,26 +87,36 @@ def verdict_on(report: CampaignReport) -> tuple[Weight, str]:
     if not tally.adds_up:
         return Weight.BAD, "The numbers do not add up. Keep the store as it is and report this."
     left = tally.pending + tally.in_flight
+    halted = report.campaign.state is CampaignState.HALTED
+    cancelled = tally.skipped.get(SkipReason.CANCELLED, 0)
     if report.first_attempt_at is None and not (tally.accepted or tally.dead or tally.in_doubt):
+        if not (left or cancelled):
+            return Weight.BAD if halted else Weight.WARN, _nothing_to_send(tally)
         if report.campaign.state is CampaignState.CANCELLED:
             return Weight.WARN, f"The campaign was cancelled before any of its {some(mails, 'mail')} was sent."
-        weight = Weight.BAD if report.campaign.state is CampaignState.HALTED else Weight.GOOD
+        weight = Weight.BAD if halted else Weight.GOOD
         return weight, f"Nothing has been sent yet: {some(left, 'mail')} {_are(left)} ready."
     if tally.accepted == mails:
         return Weight.GOOD, f"All {some(mails, 'mail')} were accepted by SES." if mails > 1 else (
             "The one mail was accepted by SES."
         )
-    cancelled = tally.skipped.get(SkipReason.CANCELLED, 0)
     parts = [
-        f"{tally.accepted:,} of {some(mails, 'mail')} {_were(tally.accepted)} accepted by SES",
+        f"{tally.accepted:,} of {some(mails, 'mail')} {_were(tally.accepted or mails)} accepted by SES",
         *_part(tally.dead - report.given_up, "refused"),
         *_part(report.given_up, "given up"),
         *([f"{tally.in_doubt:,} {_are(tally.in_doubt)} in doubt"] if tally.in_doubt else []),
         *([f"{left:,} {_are(left)} still to be sent or answered"] if left else []),
         *([f"{cancelled:,} {_were(cancelled)} not sent, as the campaign was cancelled"] if cancelled else []),
     ]
-    halted = report.campaign.state is CampaignState.HALTED
     return Weight.BAD if halted else Weight.WARN, "; ".join(parts) + "."
+
+
+def _nothing_to_send(tally: Tally) -> str:
+    if not tally.rows:
+        return "There is nothing to send: the list has no rows."
+    if tally.rows == 1:
+        return "There is nothing to send: the one row of the list was skipped."
+    return f"There is nothing to send: all {tally.rows:,} rows of the list were skipped."
 
 
 _STATES = {

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from bulksend.model import ResultRow, SkipReason
+from bulksend.model import CampaignState, ResultRow, SkipReason
 from bulksend.outcome import knows_status
 from bulksend.report.chart import bar, rate_chart
 from bulksend.report.figures import Kinds
@@ -20,6 +20,7 @@ MOST_KINDS = 20
 """Reasons listed; all others are summed up."""
 MAX_NAME, MAX_STATUS, MAX_REASON, MAX_ADDRESS = 64, 48, 200, 320
 """Characters of others' texts."""
+_OTHERS = "other reasons, taken together"
 _MANY_ATTEMPTS = 5
 _ALL = 1000
 """Tenths of a per cent."""
@@ -100,7 +101,7 @@ def _rate(report: CampaignReport) -> str:
     width = duration_in_words(report.accepted.width_s)
     mean = report.accepted.total / max(report.duration_s or 0.0, 1.0)
     if report.send_rate_per_s is None:
-        quota = "The account's send rate is not drawn: SES could not be asked for it when this report was made."
+        quota = "The account's send rate is not drawn: SES did not tell it when this report was made."
     else:
         quota = (
             "The dashed line is the send rate that the account was granted when this report was made; it may have been "
@@ -165,29 +166,39 @@ def _bin(begins_s: float, ends_s: float) -> str:
 def _refused(report: CampaignReport) -> str:
     if not report.tally.dead:
         return ""
-    given_up = ""
+    given_up = again = ""
     if report.given_up:
         given_up = (
             f"<p>{some(report.given_up, 'mail')} of these SES did not refuse: DROPPED was decided by a person after "
             "doubt, FORGOTTEN means that the person's data was removed.</p>"
         )
+    if not report.pruned and report.campaign.state is not CampaignState.CANCELLED:
+        again = (
+            f"<p>Once a reason is mended, these can be sent: <code>bulksend retry {_name(report)}</code>, then "
+            f"<code>bulksend send {_name(report)}</code>.</p>"
+        )
     return (
         f"<section><h2>Refused, by reason</h2>{_kinds('Dead mails by what SES said last', 'mails', report.refused)}"
-        f"{given_up}<p>Once a reason is mended, these can be sent: <code>bulksend retry {_name(report)}</code>, then "
-        f"<code>bulksend send {_name(report)}</code>.</p></section>"
+        f"{given_up}{again}</section>"
     )
 
 
 def _in_doubt(report: CampaignReport) -> str:
     if not report.tally.in_doubt:
         return ""
+    caption = "Mails in doubt by what came back"
+    if report.pruned:
+        return (
+            "<section><h2>In doubt</h2><p>SES may have accepted these mails without saying so. Without the list "
+            f"nothing can be decided any more.</p>{_kinds(caption, 'mails', report.in_doubt)}</section>"
+        )
     return (
         "<section><h2>In doubt, and what to do</h2>"
         "<p>SES may have accepted these mails without saying so. They are not sent again by themselves, since somebody "
         f"might get a second copy. <code>bulksend resolve {_name(report)}</code> lists them; then "
         f"{_option('--accepted')} counts them as accepted, {_option('--resend')} sends them again (31 minutes after "
         f"the attempt at the earliest), {_option('--drop')} gives them up.</p>"
-        f"{_kinds('Mails in doubt by what came back', 'mails', report.in_doubt, _advice)}</section>"
+        f"{_kinds(caption, 'mails', report.in_doubt, _advice)}</section>"
     )
 
 
@@ -257,14 +268,16 @@ def _kinds(caption: str, what: str, kinds: Kinds, advice: Callable[[str], str] =
     most, rest = kinds.most(MOST_KINDS)
     listed = [
         (
-            f"{_said(kind.status, kind.reason)}{under(advice(kind.status))}",
+            _said(kind.status, kind.reason or "")
+            + under(_OTHERS if kind.reason is None else "")
+            + under(advice(kind.status)),
             f"{kind.entries:,}",
             _share(kind.entries, kinds.total),
         )
         for kind in most
     ]
     if rest:
-        listed.append(("all others", f"{rest:,}", _share(rest, kinds.total)))
+        listed.append(("all other statuses", f"{rest:,}", _share(rest, kinds.total)))
     return table(caption, ("status and reason", what, "share"), listed, numbers=(1, 2))
 
 

@@ -28,8 +28,8 @@ QUOTA_WITHIN_S = 5.0
 """How long a report waits for what the account says of its send rate."""
 MAX_REASON = 300
 """Characters of a reason that tell it from others."""
-MAX_SEARCHED = 2000
-"""Characters of a text in which addresses are looked for; the rest is never shown."""
+MAX_SEND_RATE_PER_S = 1e9
+"""Recipients per second that no account is granted: a higher rate is no rate."""
 MIN_MASKED_LOCAL_PART = 3
 NEVER_SENT, NO_ANSWER = "NOT_SENT", "NO_ANSWER"
 GIVEN_UP = ("DROPPED", "FORGOTTEN")
@@ -89,6 +89,7 @@ def report_on(store: Store, name: str, settings: Settings, *, with_addresses: bo
         dead_rows=[row for row in rows if row.state == EntryState.DEAD.name.lower()],
         in_doubt_rows=[row for row in rows if row.state == EntryState.IN_DOUBT.name.lower()],
         list_gone=list_gone,
+        pruned=pruned_at is not None,
         with_addresses=with_addresses and not list_gone,
     )
     return Reported(report, warning)
@@ -190,10 +191,6 @@ def _in_words(status: str, reason: str) -> tuple[str, str]:
 @lru_cache(1024)
 def _plain(text: str) -> str:
     """The beginning, without addresses. They go first: one that is cut in two would not be known for one."""
-    if "@" not in text:
-        return text[:MAX_REASON]
-    if len(text) > MAX_SEARCHED:
-        text = text[:MAX_SEARCHED].rsplit(maxsplit=1)[0]
     return without_addresses(text)[:MAX_REASON]
 
 
@@ -231,7 +228,10 @@ def _rows(store: Store, campaign: Campaign, chosen: Iterable[_Chosen], *, with_a
 
 
 def _send_rate_per_s(campaign: Campaign, settings: Settings) -> float | None:
-    """What the account grants now, in recipients per second, if it can be asked, and is the campaign's own."""
+    """What the account grants now, in recipients per second, if it can be asked, and is the campaign's own.
+
+    None also for what is no rate: infinity, no number, less than nothing.
+    """
 
     async def ask() -> float:
         async with asyncio.timeout(QUOTA_WITHIN_S):
@@ -241,6 +241,7 @@ def _send_rate_per_s(campaign: Campaign, settings: Settings) -> float | None:
                 return (await account.read()).max_send_rate_per_s
 
     try:
-        return asyncio.run(ask())
+        rate_per_s = asyncio.run(ask())
     except (BulksendError, TimeoutError):
         return None
+    return rate_per_s if 0 <= rate_per_s <= MAX_SEND_RATE_PER_S else None

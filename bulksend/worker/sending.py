@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
 
 from bulksend.config import Settings
 from bulksend.engine import Observer
-from bulksend.errors import ExitCode
+from bulksend.errors import BulksendError, ExitCode
 from bulksend.facts import Audience, Committed
 from bulksend.journal import SqliteJournal
 from bulksend.metrics import Metrics
@@ -24,8 +29,16 @@ from bulksend.worker.store import Store, refuse_cancelled
 
 __all__ = ["Sent", "send"]
 
+LAST_S = 10.0
+"""After the second signal the process is gone within so long, whatever it is at."""
 LEFT_OVER = (CampaignState.PAUSED, CampaignState.SENDING, CampaignState.QUEUED)
 """What an interrupted run leaves a campaign in: others may go on with the last two."""
+
+
+class OnSignal(Protocol):
+    """What is told of each signal; `at_once` says that nothing is waited for any more."""
+
+    def __call__(self, *, at_once: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +91,28 @@ def send(
     access = bound_access(campaign, settings)
     began_s = time.monotonic()
     interrupted = False
+    # A thread that waits for a database which does not answer cannot be ended otherwise.
+    last = threading.Timer(LAST_S, os._exit, (int(ExitCode.INTERRUPTED),))
+    last.daemon = True
 
-    def note_signal() -> None:
+    def note_signal(*, at_once: bool) -> None:
         nonlocal interrupted
         interrupted = True
+        if at_once and last.ident is None:
+            last.start()
         on_drain()
 
-    with asyncio.Runner(loop_factory=event_loop()) as runner:
-        if isinstance(store.journal, SqliteJournal):
-            with _holding(store.journal, campaign, _of_store(observers, metrics)):
-                runner.run(_send(campaign, settings, access, store, observers, metrics, note_signal, redirect))
-        elif store.journal.ask_for(campaign, CampaignState.QUEUED) is not CampaignState.FINISHED:
-            runner.run(_send_among_others(campaign, settings, store, observers, metrics, note_signal))
-    campaign = store.journal.campaign(campaign.name)
-    return Sent(campaign, store.journal.tally(campaign), interrupted, time.monotonic() - began_s)
+    try:
+        with asyncio.Runner(loop_factory=event_loop()) as runner:
+            if isinstance(store.journal, SqliteJournal):
+                with _holding(store.journal, campaign, _of_store(observers, metrics)):
+                    runner.run(_send(campaign, settings, access, store, observers, metrics, note_signal, redirect))
+            elif store.journal.ask_for(campaign, CampaignState.QUEUED) is not CampaignState.FINISHED:
+                runner.run(_send_among_others(campaign, settings, store, observers, metrics, note_signal))
+        campaign = store.journal.campaign(campaign.name)
+        return Sent(campaign, store.journal.tally(campaign), interrupted, time.monotonic() - began_s)
+    finally:
+        last.cancel()
 
 
 async def _send(  # noqa: PLR0917  the parts to wire
@@ -101,17 +122,17 @@ async def _send(  # noqa: PLR0917  the parts to wire
     store: Store,
     observers: Sequence[Observer],
     metrics: Metrics | None,
-    on_signal: Callable[[], None],
+    on_signal: OnSignal,
     redirect: Callable[[Chunk], Chunk] | None,
 ) -> None:
     audience = Audience(observers)
     async with (
-        nullcontext() if metrics is None else looking_on(store, _of_store(observers, metrics)),
         working(campaign.binding, access, settings, store, audience, metrics) as at_work,
         running(campaign, at_work, at_work.pacer, settings, store, audience, metrics, redirect=redirect) as engine,
     ):
         with _draining(engine.drain, engine.abandon, on_signal):
-            await engine.run()
+            async with nullcontext() if metrics is None else looking_on(store, _of_store(observers, metrics)):
+                await engine.run()
 
 
 async def _send_among_others(  # noqa: PLR0917  the parts to wire
@@ -120,7 +141,7 @@ async def _send_among_others(  # noqa: PLR0917  the parts to wire
     store: Store,
     observers: Sequence[Observer],
     metrics: Metrics | None,
-    on_signal: Callable[[], None],
+    on_signal: OnSignal,
 ) -> None:
     """Be a worker for this campaign alone, until it ends; others may send it as well."""
     service = Service(store, settings, observers=observers, metrics=metrics, only=campaign.id)
@@ -129,7 +150,13 @@ async def _send_among_others(  # noqa: PLR0917  the parts to wire
     def pause() -> None:
         """Whoever interrupts it wants it to stop, whoever else sends it."""
         service.stop()
-        loop.run_in_executor(None, store.journal.ask_for, campaign, CampaignState.PAUSED)
+        loop.run_in_executor(None, pause_for_all)
+
+    def pause_for_all() -> None:
+        try:
+            store.journal.ask_for(campaign, CampaignState.PAUSED)
+        except BulksendError as error:
+            structlog.get_logger().error("others may go on with it: it could not be paused", error=error.message)
 
     with _draining(pause, service.abandon, on_signal):
         await service.run()
@@ -151,19 +178,21 @@ def _holding(journal: SqliteJournal, campaign: Campaign, audience: Audience) -> 
 
 
 @contextmanager
-def _draining(drain: Callable[[], None], abandon: Callable[[], None], on_signal: Callable[[], None]) -> Iterator[None]:
+def _draining(drain: Callable[[], None], abandon: Callable[[], None], on_signal: OnSignal) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     asked = 0
 
     def stop(number: signal.Signals) -> None:
         nonlocal asked
         asked += 1
+        # A terminal that closes says so twice: the shell does, and the system.
+        at_once = asked > 1 and number is not signal.SIGHUP
         if asked == 1:
             drain()
-        elif number is not signal.SIGHUP:  # a terminal that closes says so twice: the shell does, and the system
+        elif at_once:
             abandon()
         with suppress(OSError):  # the terminal may be gone
-            on_signal()
+            on_signal(at_once=at_once)
 
     # What was inherited as ignored stays so: nohup means that the run outlives its terminal.
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

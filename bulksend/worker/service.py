@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import structlog
 from bulksend.config import Settings
 from bulksend.engine import Engine, Observer
 from bulksend.errors import AccountError, BulksendError, CampaignBusyError, JournalError
-from bulksend.facts import Audience, Committed, Waiting, WaitKind
+from bulksend.facts import Audience, CampaignHalted, Committed, Waiting, WaitKind
 from bulksend.journal import SqliteJournal, Submitted
 from bulksend.model import Binding, CampaignState, Halt, HaltScope
 from bulksend.pacing import Lane
@@ -84,6 +84,7 @@ class Service:
         self._opening: dict[Binding, asyncio.Lock] = {}
         self._stack = AsyncExitStack()
         self._fleet: Fleet | None = None
+        self._count_soon: Callable[[], None] = lambda: None
         self._stop = asyncio.Event()
         self._log = structlog.get_logger()
         self.beat_at_s = time.monotonic()
@@ -188,7 +189,8 @@ class Service:
                 self._fleet = await self._stack.enter_async_context(fleet_of(self._journal, self._due))
             if self._metrics is not None:
                 workers = one_worker if self._fleet is None else self._fleet.workers
-                await self._stack.enter_async_context(looking_on(self._store, self._of_store, workers))
+                counting = looking_on(self._store, self._of_store, workers)
+                self._count_soon = await self._stack.enter_async_context(counting)
             yield
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
@@ -299,6 +301,7 @@ class Service:
             await self._halt(submitted, Halt(unexpected.message, unexpected.hint))
         finally:
             del self._runs[submitted.id]
+            self._count_soon()
 
     async def _run(self, run: _Run) -> None:
         submitted = run.submitted
@@ -353,7 +356,9 @@ class Service:
 
     async def _halt(self, submitted: Submitted, halt: Halt) -> None:
         with contextlib.suppress(BulksendError):
-            await self._journal.set_state(submitted.id, CampaignState.HALTED, halt, only_from=TAKEN_UP)
+            halted = await self._journal.set_state(submitted.id, CampaignState.HALTED, halt, only_from=TAKEN_UP)
+            if halted and self._metrics is not None:
+                self._metrics.store.observe(CampaignHalted(halt))
 
     def _fail(self, error: BulksendError) -> None:
         self.failure = self.failure or error

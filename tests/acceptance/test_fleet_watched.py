@@ -5,27 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fleet import Fleet
-from tests.worker_process import WorkerProcess, until
+from tests.worker_process import told, until
 
 
 @pytest.fixture
 def simulator_settings() -> dict[str, Any]:
     return {"max_send_rate_per_s": 500, "latency_ms": 30}
-
-
-def told(worker: WorkerProcess, name: str, **labels: str) -> float:
-    """The sum of the samples with these labels among theirs."""
-    status, text = worker.ask("GET", "/metrics")
-    assert status == 200
-    return sum(
-        sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == name and labels.items() <= sample.labels.items()
-    )
 
 
 def test_each_counts_what_it_does_itself_and_tells_the_same_of_account_and_store(fleet: Fleet) -> None:
@@ -46,3 +33,11 @@ def test_each_counts_what_it_does_itself_and_tells_the_same_of_account_and_store
     until(lambda: all(told(one, "bulksend_campaigns", state="finished") == 1 for one in both), "it is counted anew")
     assert [told(one, "bulksend_in_flight_requests") for one in both] == [0, 0]
     assert [told(one, "bulksend_sendable_entries") for one in both] == [0, 0]
+
+
+def test_a_campaign_that_waits_for_its_hours_from_the_beginning_is_told(fleet: Fleet) -> None:
+    fleet.submit("later", 200, "[schedule]\nnot_before = 2099-01-01T09:00:00Z\n")
+    (worker,) = fleet.workers(1)
+    until(lambda: told(worker, "bulksend_waiting", why="schedule") == 1, "it waits for its schedule")
+    assert told(worker, "bulksend_sendable_entries") == 0
+    assert told(worker, "bulksend_campaign_entries", state="pending") == 200

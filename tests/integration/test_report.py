@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from bulksend.config import load_settings
 from bulksend.journal import Journal, SqliteJournal, open_postgres
-from bulksend.model import AllAccepted, EntryState
-from bulksend.report import CampaignReport
+from bulksend.model import AllAccepted, Binding, EntryState
+from bulksend.report import CampaignReport, render_page
 from bulksend.simulator import SimulatorProcess
 from bulksend.worker import Store
-from bulksend.worker.reporting import report_on
+from bulksend.worker.reporting import _send_rate_per_s, report_on
 from tests.acceptance.test_cli import CAMPAIGN, bulksend
-from tests.harness import settings_for, write_list
+from tests.harness import REGION, settings_for, write_list
 from tests.integration.test_conservation import ENTRIES, planned
 from tests.integration.test_journals import DEAD, DOUBT, LATER, OK, at_work, batch, begun, intended
-from tests.unit.test_report_page import Structure
+from tests.unit.test_report_page import Structure, campaign, report
 
 PLAIN = [f"person{n}@example.com" for n in range(120)]
 REFUSED = [f"fault.message_rejected+r{n}@example.com" for n in range(4)]
@@ -209,6 +211,7 @@ def test_pruned(folder: Path) -> None:
     assert "DROPPED | told by [address]" in [cells[0] for cells in page.table("Dead mails")]
     assert bulksend("prune", "launch", "--yes").returncode == 0
     page = reported("--addresses")
+    assert "bulksend retry" not in page.said, "it would refuse"
     after = numbers(page)
     assert after["accepted"] == before["accepted"]
     assert after["dead"] == before["dead"] + before["in_doubt"]
@@ -239,6 +242,46 @@ def test_the_quota_of_another_account_is_not_drawn(folder: Path, simulator: Simu
     page = reported("--endpoint-url", simulator.url.replace("127.0.0.1", "localhost"))
     assert "The account's send rate is not drawn" in page.said
     assert folder.is_dir()
+
+
+class Boasting(BaseHTTPRequestHandler):
+    """Answers every GetAccount with some rate or other."""
+
+    rate = b""
+
+    def do_GET(self) -> None:
+        data = b'{"SendQuota": {"MaxSendRate": %b}, "SendingEnabled": true}' % self.rate
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@pytest.fixture(scope="module")
+def boasting() -> Iterator[str]:
+    """Its URL."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Boasting) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+RATES = {b"500": 500.0, b"14.5": 14.5} | dict.fromkeys(
+    (b"1e999", b"-1e999", b"NaN", b"9" * 400, b"1.7e308", b"-5", b'"many"', b"[]")
+)
+
+
+@pytest.mark.parametrize("rate", RATES, ids=lambda rate: rate.decode()[:8])
+def test_a_rate_that_is_none_is_not_drawn(boasting: str, monkeypatch: pytest.MonkeyPatch, rate: bytes) -> None:
+    monkeypatch.setattr(Boasting, "rate", rate)
+    of = campaign(binding=Binding(boasting, REGION, boasting))
+    found = _send_rate_per_s(of, settings_for(boasting))
+    assert found == RATES[rate]
+    drawn = "is not drawn" not in Structure(render_page(report(send_rate_per_s=found))).said
+    assert drawn is (RATES[rate] is not None)
 
 
 Open = Callable[[], Journal]

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bulksend.engine.backlog import PARK_AFTER_S, Backlog
 from bulksend.engine.circuit import Circuit
 from bulksend.engine.flight import FlightSize
+from bulksend.engine.remedies import MAX_SEARCHED, without_addresses
 from bulksend.engine.streak import RefusalStreak
 from bulksend.ledger import Ledger
 from bulksend.model import Batch, BatchKind, Chunk, EntryOutcome, EntryState, Verdict
@@ -177,3 +179,86 @@ def test_a_chunk_resumes_from_its_ledger() -> None:
     while (batch := waiting.take(50, 0.0)) is not None:
         batches.append(list(batch.indices))
     assert batches == [[1, 2], [4, 5]]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Address ada@example.com is bad", "Address [address] is bad"),
+        ("a.b@example.com, <c@example.org>.", "[address], <[address]>."),
+        ("ADA@EXAMPLE.COM. Try 'ada@example.com'.", "[address]. Try '[address]'."),
+        ('{"to": "ada@example.com"}', '{"to": "[address]"}'),
+        ('Address "ada smith"@example.com is bad', "Address [address] is bad"),
+        ('said "no" to "ada smith"@example.com', 'said "no" to [address]'),
+        (r'{"to": "\"ada, smith\"@example.com"}', r'{"to": "\[address]"}'),
+        ('"a@b\\"c"@example.com', "[address]"),
+        ("mary-ann.o'neil@example.com", "[address]"),
+        ("o''neil@example.com 'o'neil@example.com'", "[address] '[address]'"),
+        ("Address ada%40example.com is bad", "Address [address] is bad"),
+        ("?to=ada%2540example.com", "[address]"),
+        ("ada\uff20example.com, ada\ufe6bexample\u3002com", "[address], [address]"),
+        ("&#64; ada&#64;example.com &lt;ada&#x40;example.com&gt;", "&#64; [address] &lt;[address];"),
+        ("ada&commat;example.com", "[address]"),
+        ("=?utf-8?q?ada=40example.com?= and =?utf-8?q?ada=40example=2Ecom?=", "[address] and [address]"),
+        (r"ada\u0040example.com", "[address]"),
+        ("ada@[192.0.2.1] ada@[IPv6:2001:db8::1] ada@localhost", "[address] [address] [address]"),
+        ("identity/ada@example.com in eu-west-1", "[address] in eu-west-1"),
+    ],
+)
+def test_addresses_are_taken_out_however_they_are_written(text: str, shown: str) -> None:
+    assert without_addresses(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Don't: the template 'launch' isn't there; say \"please\", <b>.",
+        "size=4096 of 100%40 and a=40.5 or b=40, 'x'",
+        "@handle, a @ b, @, &#64; &#640; user@",
+        "x" * 20_000,
+    ],
+)
+def test_a_text_without_addresses_stays_as_it_is(text: str) -> None:
+    assert without_addresses(text) == text
+
+
+ATOMS = st.text("abcxyzABC019!#$&'*+-/=?^_`{|}~.äß", min_size=1, max_size=64)
+QUOTED = st.text("abc \t,;:<>@()[].'", min_size=1, max_size=62).map('"{}"'.format)
+DOMAINS = st.lists(st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True), min_size=1, max_size=4)
+SIGNS = ("@", "\uff20", "&#64;", "&#x40;", "%40", "=40")
+PLAIN = st.text("abc XYZ 123 .,;:<>()'\"", max_size=60)
+
+
+@given(PLAIN, st.one_of(ATOMS, QUOTED), st.sampled_from(SIGNS), DOMAINS, PLAIN)
+def test_no_address_survives(before: str, local: str, sign: str, labels: list[str], after: str) -> None:
+    domain = ".".join([*labels, "com"])
+    shown = without_addresses(f"{before} {local}{sign}{domain} {after}")
+    assert "[address]" in shown
+    assert domain not in shown
+    assert local.strip("'") not in shown.replace("[address]", "") or local.strip("'") in f"{before} {after}"
+    assert without_addresses(shown) == shown
+
+
+@given(st.text("a@\"\\' .%40=&#64;", max_size=9000))
+def test_what_is_searched_is_bounded(text: str) -> None:
+    shown = without_addresses(text)
+    assert shown == text or len(shown) <= MAX_SEARCHED * len("[address]") / len("a@b") + 1
+
+
+@pytest.mark.parametrize("before", ["word ", "x,", '"', "x" * 600 + " "])
+@pytest.mark.parametrize("address", ["ada.lovelace%40example.com", '"ada lovelace smith"@example.com'])
+def test_an_address_that_is_cut_in_two_does_not_survive(before: str, address: str) -> None:
+    """It ends wherever the search ends, or near that."""
+    for end in range(MAX_SEARCHED - 40, MAX_SEARCHED + 50):
+        begin = (before * MAX_SEARCHED)[: end - len(address) - 1]
+        shown = without_addresses(f"{begin} {address} and b@example.com {'z' * 50}")
+        assert "lovelace" not in shown
+        assert "example" not in shown
+        assert shown.endswith("…") or len(begin) < MAX_SEARCHED - 120
+        assert len(shown) > MAX_SEARCHED - 1200, "not much is left out"
+
+
+@pytest.mark.parametrize("text", ["a" * 20_000 + " @", '"' * 20_000 + "@", '\\"' * 10_000 + "@", "=40" * 9000 + "@"])
+def test_a_long_text_is_not_searched_to_its_end(text: str) -> None:
+    assert len(without_addresses(text)) <= MAX_SEARCHED + 1

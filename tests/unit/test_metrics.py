@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bulksend.engine import Observer
+from bulksend.errors import ServerError
 from bulksend.facts import (
     BatchAnswered,
     BatchSent,
@@ -36,6 +40,7 @@ from bulksend.facts import (
     WaitKind,
 )
 from bulksend.metrics import CATALOGUE, Kind, Metrics, MetricsFile, declared
+from bulksend.metrics.numbers import CampaignLabels
 from bulksend.metrics.page import page
 from bulksend.model import AccountStatus, BatchKind, CampaignState, Halt, HaltScope, Verdict
 
@@ -217,7 +222,7 @@ def test_the_quota_as_it_was_read(limit: float | None, headroom: float, shown: f
     metrics = Metrics()
     with metrics.account(ACCOUNT, REGION) as observer:
         observer.observe(quota(limit, headroom))
-        observer.observe(PaceChanged(3.5, "throttled by SES"))
+        observer.observe(PaceChanged(3.5, "throttled by SES", 7.0))
         observer.observe(Waiting("the day is spent", WaitKind.DAY_SPENT))
         expected = {
             "quota_max_send_rate_recipients_per_second": 14.0,
@@ -342,3 +347,68 @@ def test_what_is_exposed_is_what_is_declared() -> None:
     exposed = {(family.name, family.type, family.documentation) for family in Metrics().own.collect()}
     declared_ = {(one.name, one.kind.value, one.documentation) for one in CATALOGUE}
     assert exposed == declared_
+
+
+def test_a_file_that_is_none_is_refused_and_a_link_stays_one(tmp_path: Path) -> None:
+    pipe, link, target = tmp_path / "pipe.prom", tmp_path / "link.prom", tmp_path / "there" / "real.prom"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path, Path("/dev/null")):
+        with pytest.raises(ServerError, match=r"it is no file") as caught, MetricsFile(Metrics(), path):
+            pass
+        assert "--metrics-textfile" in caught.value.hint
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    target.parent.mkdir()
+    link.symlink_to(target)
+    with MetricsFile(Metrics(), link):
+        pass
+    assert link.is_symlink()
+    assert "bulksend_build_info" in target.read_text(encoding="utf-8")
+
+
+def test_a_folder_that_goes_away_is_told_once(tmp_path: Path) -> None:
+    folder, told = tmp_path / "folder", list[str]()
+    folder.mkdir()
+    with MetricsFile(Metrics(), folder / "m.prom", told.append) as file:
+        shutil.rmtree(folder)
+        file._write_if_possible()
+        file._write_if_possible()
+    assert len(told) == 1
+    assert "m.prom" in told[0]
+
+
+def test_a_campaign_that_is_long_over_makes_room_for_another_and_one_at_work_does_not() -> None:
+    labels = CampaignLabels(2)
+    assert (labels.label("one", 0.0), labels.label("two", 1.0), labels.label("three", 2.0)) == ("one", "two", "other")
+    labels.begin("one")
+    assert labels.label("three", 3000.0) == "other", "an hour has not passed"
+    assert labels.label("three", 4000.0) == "three"
+    assert "two" not in labels
+    assert labels.label("four", 9000.0) == "four", "three was not seen for more than an hour"
+    labels.end("one", 9000.0)
+    assert labels.label("five", 9001.0) == "other"
+    assert labels.label("one", 9002.0) == "one"
+
+
+def test_the_counters_of_a_campaign_go_with_its_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bulksend.metrics.numbers.FORGOTTEN_AFTER_S", 0.0)
+    metrics = Metrics(campaigns=True)
+    for n in range(declared.CAMPAIGNS_LABELLED + 5):
+        with metrics.campaign(ACCOUNT, REGION, f"launch {n}") as observer:
+            observer.observe(sent())
+    found = {dict(labels)["campaign"] for name, labels in series(metrics.own) if name == "bulksend_in_flight_requests"}
+    assert found == {f"launch {n}" for n in range(5, declared.CAMPAIGNS_LABELLED + 5)}
+
+
+def test_documented_statuses_are_never_others() -> None:
+    metrics = Metrics()
+    with metrics.campaign(ACCOUNT, REGION, "launch") as observer:
+        for n in range(100):
+            observer.observe(answered({(Verdict.IN_DOUBT, f"INVENTED_{n}"): 1}))
+        observer.observe(answered({(Verdict.ACCEPTED, "SUCCESS"): 50}))
+    assert value(metrics, "bulksend_entries_total", status="SUCCESS") == 50
+
+
+def test_a_campaign_that_could_not_be_begun_has_halted() -> None:
+    metrics = Metrics()
+    metrics.store.observe(CampaignHalted(Halt("the snapshot is damaged", "-")))
+    assert value(metrics, "bulksend_halts_total", scope="campaign") == 1

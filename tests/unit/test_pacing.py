@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from bulksend.errors import AccountError, HaltedError
-from bulksend.facts import Fact, PaceChanged, QuotaRead, Waiting
+from bulksend.facts import Fact, PaceChanged, QuotaRead, Waiting, WaitKind
 from bulksend.model import AccountStatus, HaltScope
 from bulksend.pacing import PaceSettings, QuotaPacer, SentWindow
 from tests.clocks import EPOCH, JumpingLoop
@@ -438,5 +438,59 @@ def test_what_is_given_back_while_the_quota_is_read_is_given_back_once() -> None
         await reading
         await pacer.acquire(10)
         assert pacer._headroom() == 1000.0 - 50.0 - 10.0
+
+    run(quota, main)
+
+
+@pytest.mark.parametrize("why", ["day", "quota"])
+def test_who_gives_up_waiting_waits_no_more(why: str) -> None:
+    quota, facts = Quota(10.0, day=5.0 if why == "day" else None, sent=5.0 if why == "day" else 0.0), list[Fact]()
+
+    async def main(pacer: QuotaPacer) -> None:
+        if why == "quota":
+            quota.down = True
+            await asyncio.sleep(700.0)
+        asked = asyncio.create_task(pacer.acquire(1))
+        await asyncio.sleep(60.0)
+        waits = [fact.kind for fact in facts if isinstance(fact, Waiting)]
+        assert set(waits) == {WaitKind.DAY_SPENT if why == "day" else WaitKind.QUOTA_UNKNOWN}
+        asked.cancel()
+        await asyncio.wait({asked})
+
+    run(quota, main, facts=facts)
+    assert [fact.kind for fact in facts if isinstance(fact, Waiting)][-1] is None
+
+
+def test_nothing_halts_by_an_old_answer_when_the_account_may_send_again() -> None:
+    quota = Quota(10.0)
+    quota.enabled = False
+
+    async def main(pacer: QuotaPacer) -> None:
+        await asyncio.sleep(10.0)
+        quota.enabled = True
+        await pacer.acquire(1)
+        assert now() < 12.0, "it did not wait for the next reading"
+        quota.enabled, quota.down = False, True
+        await asyncio.sleep(10.0)
+        await pacer.acquire(1)
+
+    run(quota, main)
+
+
+def test_a_halt_is_by_one_more_reading_and_no_more() -> None:
+    quota = Quota(10.0)
+    quota.enabled = False
+
+    async def main(pacer: QuotaPacer) -> None:
+        await asyncio.sleep(10.0)
+        before = quota.reads
+        for _ in range(3):
+            with pytest.raises(HaltedError):
+                await pacer.acquire(1)
+        assert quota.reads == before + 1
+        quota.down = True
+        await asyncio.sleep(20.0)
+        with pytest.raises(HaltedError):
+            await pacer.acquire(1)
 
     run(quota, main)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from itertools import pairwise
 from typing import Any
 
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulksend.report import Durations, Rate
+from bulksend.report import Durations, Kinds, Rate
 from bulksend.report.chart import round_ticks, time_ticks
-from bulksend.report.figures import MAX_POINTS
+from bulksend.report.figures import MAX_POINTS, Kind
 from tests.unit.test_report_page import NOON, kinds
 
 INSTANTS = st.lists(
@@ -92,14 +93,48 @@ def test_kinds_add_up(added: list[tuple[str, str]], number: int) -> None:
     counted = kinds(*((status, reason, 1) for status, reason in added))
     most, rest = counted.most(number)
     assert sum(kind.entries for kind in most) + rest == len(added) == counted.total
-    assert all(kind.entries == added.count((kind.status, kind.reason)) for kind in most)
+    assert all(kind.entries == added.count((kind.status, "")) for kind in most)
+    assert all(kind.reason == "" for kind in most)
 
 
 def test_kinds_take_no_more_room_than_they_may() -> None:
     counted = kinds(*((str(n), "", 1) for n in range(5000)), ("4", "", 10), ("4999", "", 10))
     most, rest = counted.most(1)
     assert [(kind.status, kind.entries) for kind in most] == [("4", 11)]
-    assert (rest, counted.total, len(counted._counts)) == (5009, 5020, 1000)
+    assert (rest, counted.total, len(counted._statuses), room(counted)) == (5009, 5020, 1000, 1000)
+    assert room(kinds(*((str(n % 7), str(n), 1) for n in range(5000)))) == 1000
+
+
+def room(counted: Kinds) -> int:
+    return sum(map(len, counted._reasons.values()))
+
+
+def test_reasons_that_all_differ_do_not_hide_the_main_one() -> None:
+    counted = kinds(
+        *(("MESSAGE_REJECTED", f"refused, reference {n}", 1) for n in range(1000)),
+        ("TEMPLATE_DOES_NOT_EXIST", "Template launch does not exist", 50_000),
+    )
+    most, rest = counted.most(3)
+    assert most == [
+        Kind("TEMPLATE_DOES_NOT_EXIST", "Template launch does not exist", 50_000),
+        Kind("MESSAGE_REJECTED", None, 999),
+        Kind("MESSAGE_REJECTED", "refused, reference 0", 1),
+    ]
+    assert rest == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 4).map(str), st.integers(0, 300).map(str)), max_size=2000), st.integers(5, 30))
+def test_the_kinds_of_a_status_make_its_total(added: list[tuple[str, str]], number: int) -> None:
+    counted = kinds(*((status, reason, 1) for status, reason in added))
+    every: Counter[tuple[str, str | None]] = Counter(added)
+    most, rest = counted.most(number)
+    assert (rest, len(most) <= number) == (0, True)
+    totals: Counter[str] = Counter()
+    for kind in most:
+        totals[kind.status] += kind.entries
+        assert kind.reason is None or kind.entries == every[kind.status, kind.reason]
+    assert totals == Counter(status for status, _ in added)
+    assert [kind.entries for kind in most] == sorted((kind.entries for kind in most), reverse=True)
 
 
 @given(st.floats(1e-6, 1e9))

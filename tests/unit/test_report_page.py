@@ -320,7 +320,7 @@ def test_it_is_bounded(filling: str) -> None:
     assert len(text.encode()) <= MOST_BYTES
     rest = Structure(text).table("Dead mails")
     assert len(rest) == 21
-    assert rest[-1] == ["all others", "1,480", "98.7\u202f%"]
+    assert rest[-1] == ["all other statuses", "1,480", "98.7\u202f%"]
 
 
 def test_numbers_that_do_not_add_up_are_said_loudly() -> None:
@@ -396,12 +396,66 @@ def test_every_state_has_a_page_before_anything_was_sent(state: CampaignState) -
         ({"given_up": 12}, {}, Weight.WARN, "; 12 were given up; 50 are in doubt."),
         ({"given_up": 11}, {}, Weight.WARN, "; 1 was refused; 11 were given up; 50 are in doubt."),
         ({}, {"accepted": 104_158, "in_flight": 1}, Weight.WARN, "; 1 is still to be sent or answered."),
+        (
+            {"campaign": campaign(entries=1)},
+            {"accepted": 0, "rows": 80, "dead": 1, "in_doubt": 0},
+            Weight.WARN,
+            "0 of 1 mail was accepted by SES; 1 was refused.",
+        ),
+        (
+            {},
+            {"accepted": 0, "dead": 104_221, "in_doubt": 0},
+            Weight.WARN,
+            "0 of 104,221 mails were accepted by SES; 104,221 were refused.",
+        ),
+        ({}, {"accepted": 1, "dead": 104_220, "in_doubt": 0}, Weight.WARN, "; 104,220 were refused."),
     ],
 )
 def test_the_verdict(more: dict[str, Any], counts: dict[str, int], weight: Weight, said: str) -> None:
     found = verdict_on(report(tally=tally(**counts), **more))
     assert found[0] is weight
     assert found[1].endswith(said)
+
+
+@pytest.mark.parametrize("state", CampaignState)
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (0, "There is nothing to send: the list has no rows."),
+        (1, "There is nothing to send: the one row of the list was skipped."),
+        (7000, "There is nothing to send: all 7,000 rows of the list were skipped."),
+    ],
+)
+def test_a_list_with_nothing_to_send(state: CampaignState, rows: int, said: str) -> None:
+    of = Tally(rows=rows, accepted=0, dead=0, in_doubt=0, in_flight=0, pending=0, skipped={SkipReason.SUPPRESSED: rows})
+    empty = report(campaign=campaign(state, entries=0), tally=of, first_attempt_at=None, last_answer_at=None)
+    weight = Weight.BAD if state is CampaignState.HALTED else Weight.WARN
+    assert verdict_on(empty) == (weight, said)
+
+
+def test_what_cannot_be_done_is_not_advised() -> None:
+    """Without the list, whatever needs it refuses; what was cancelled is never sent again."""
+    before = page_of()
+    assert "bulksend retry" in before.said
+    assert "bulksend resolve" in before.said
+    pruned = page_of(pruned=True, list_gone="the list was removed")
+    assert "bulksend" not in pruned.said.partition("Counted from")[0]
+    assert "--resend" not in pruned.said
+    assert "then decide" not in pruned.said
+    assert pruned.table("in doubt by") == [["NO_ANSWER | connection reset", "50", "100.0\u202f%"]]
+    cancelled = page_of(campaign=campaign(CampaignState.CANCELLED))
+    assert "bulksend retry" not in cancelled.said
+    assert "bulksend resolve" in cancelled.said
+
+
+def test_reasons_that_all_differ_are_taken_together() -> None:
+    page = page_of(refused=kinds(*(("MESSAGE_REJECTED", f"reference {n}", 1) for n in range(1200)), ("GONE", "x", 9)))
+    found = page.table("Dead mails")
+    assert len(found) == 20
+    assert [cells[:2] for cells in found[:2]] == [
+        ["MESSAGE_REJECTED | other reasons, taken together", "1,182"],
+        ["GONE | x", "9"],
+    ]
 
 
 def test_copies_and_limits_and_what_is_not_ses_are_told() -> None:
@@ -481,7 +535,7 @@ def test_masking(address: str, shown: str) -> None:
         ("<a.b@example.com>, c@example.org: no", "<[address]>, [address]: no"),
         ("ab@example.com " * 400, ("[address] " * 400)[:300]),
         ("x" * 5000, "x" * 300),
-        ("y" * 5000 + "@", "y" * 300),
+        ("y" * 5000 + "@", "…"),
         ("m@example.com " * 142 + "anna.lovelace@example.com", ("[address] " * 142)[:300]),
     ],
 )

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from bulksend.errors import AccountError, HaltedError, JournalError
-from bulksend.facts import Fact, PaceChanged, QuotaRead, Waiting
+from bulksend.facts import Fact, PaceChanged, QuotaRead, Waiting, WaitKind
 from bulksend.fleet.bucket import AHEAD_S, HORIZON_S, SAVED_S, Bucket, Lease, Order, Standing
 from bulksend.fleet.shared_pacer import SharedPacer
 from bulksend.fleet.slices import LATE_S, FarClock, Slice, Slices
@@ -497,6 +497,52 @@ def test_an_account_that_may_not_send_halts(change: str) -> None:
         assert caught.value.halt.scope is HaltScope.ACCOUNT
 
     run(row, main)
+
+
+def test_nothing_halts_by_an_old_answer_when_the_account_may_send_again() -> None:
+    row = Row(10.0, enabled=False)
+
+    async def main(pacer: SharedPacer) -> None:
+        await asyncio.sleep(10.0)
+        row.enabled = True
+        await pacer.acquire(1)
+        assert now() < 13.0, "it did not wait for the next reading"
+
+    run(row, main)
+
+
+def test_a_halt_is_by_one_more_reading_and_no_more() -> None:
+    row = Row(10.0, enabled=False)
+
+    async def main(pacer: SharedPacer) -> None:
+        await asyncio.sleep(10.0)
+        before = row.reads
+        for _ in range(3):
+            with pytest.raises(HaltedError):
+                await pacer.acquire(1)
+        assert row.reads == before + 1
+        row.down = True
+        await asyncio.sleep(20.0)
+        began_s = now()
+        with pytest.raises(HaltedError):
+            await pacer.acquire(1)
+        assert now() - began_s <= 6.0, "no answer is awaited for ever"
+
+    run(row, main)
+
+
+def test_who_gives_up_waiting_waits_no_more() -> None:
+    facts: list[Fact] = []
+
+    async def main(pacer: SharedPacer) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(60.0):
+                await pacer.acquire(1)
+
+    run(Row(10.0, day=5.0, sent=5.0), main, facts=facts)
+    kinds = [fact.kind for fact in facts if isinstance(fact, Waiting)]
+    assert kinds[0] is WaitKind.DAY_SPENT
+    assert kinds[-1] is None
 
 
 def test_calls_a_second_are_the_fleets() -> None:
