@@ -172,7 +172,14 @@ def running(folder: Path, *, rate_per_s: float = 300) -> Iterator[Run]:
     }
     with SimulatorProcess(max_send_rate_per_s=rate_per_s, latency_ms=40, latency_jitter_ms=30) as simulator:
         simulator.rules(RULES)
-        arguments = ["--endpoint-url", simulator.url, "--region", "eu-west-1"]
+        arguments = [
+            "--store",
+            f"sqlite:{folder / '.bulksend'}",
+            "--endpoint-url",
+            simulator.url,
+            "--region",
+            "eu-west-1",
+        ]
         with WorkerProcess(folder, *arguments, environment=environment) as worker:
             run = Run(folder, simulator, worker, token)
             run.submit("launch", int(50 * rate_per_s))

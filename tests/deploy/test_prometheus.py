@@ -38,7 +38,7 @@ QUIET_RULES = {
     "account_region:bulksend_bounces_permanent:ratio_1d": NO_EVENTS,
     "account_region:bulksend_complaints:ratio_7d": NO_EVENTS,
     "BulksendNobodySends": "a worker is there",
-    "BulksendNothingSent": "requests are answered",
+    "BulksendNothingSent": "requests get through",
     "BulksendQuotaUnused": "less than a minute's work is left",
     "BulksendAccountHalted": "one campaign has halted, not the account",
     "BulksendSendingDisabled": "sending is enabled",
