@@ -82,7 +82,7 @@ class OfficeInMemory:
     async def submit(self, tables: Mapping[str, object], *, again: bool) -> tuple[Mapping[str, object], bool]:
         await self._called("submit", tables, again)
         name = tables.get("name")
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", name):
             raise ConfigError("name: must be text")
         for table in ("sender", "content", "recipients"):
             if not isinstance(tables.get(table), dict):

@@ -26,7 +26,7 @@ _FAULTS = {
 _EVERYWHERE = (400, 401, 403, 421, 500, 503)
 _OF_A_BODY = (408, 413, 415)
 
-_CAMPAIGN_NAME = "^[A-Za-z0-9._-]{1,64}$"
+_CAMPAIGN_NAME = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$"
 _NAME = {
     "name": "name",
     "in": "path",

@@ -22,7 +22,7 @@ from bulksend.model import EntryState
 __all__ = ["ROUTES", "Asked", "Route", "find"]
 
 STATES = (*(state.name.lower() for state in EntryState), "skipped")
-CAMPAIGN_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+CAMPAIGN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 """What a campaign file's name may be, too."""
 _CONTENT_TYPES: Mapping[Format, str] = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 

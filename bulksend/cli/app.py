@@ -76,8 +76,11 @@ class Common:
 COMMON = Common()
 
 
-def target_of(campaign: Path, settings: Settings) -> Target:
-    """By its file, or by its name in the store at hand. Raises ConfigError, JournalError."""
+def target_of(campaign: Path, settings: Settings, *, to_plan: bool = False) -> Target:
+    """By its file, or by its name in the store at hand. Raises ConfigError, JournalError, UsageError.
+
+    Where there is no store, one is made only for what may be planned now.
+    """
     from bulksend.worker import find_target  # noqa: PLC0415
 
-    return find_target(str(campaign), settings)
+    return find_target(str(campaign), settings, to_plan=to_plan)

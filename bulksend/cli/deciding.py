@@ -83,7 +83,7 @@ def resolve(
             f"{done.forgotten:,} were removed by bulksend forget and cannot be sent again: decide --accepted or --drop."
         )
     if chosen[0] is SettlementVerdict.RESEND and done.decided:
-        people.print(f"They are pending again: bulksend send {campaign}", highlight=False)
+        people.print(f"They are pending again: bulksend resume {target.name}", highlight=False)
     return int(ExitCode.SOME_IN_DOUBT if done.left else ExitCode.DONE)
 
 
@@ -150,7 +150,7 @@ def retry(
     output: Output = "text",
     common: Common = COMMON,
 ) -> int:
-    """Make what was refused for good (dead) pending again; bulksend send sends it.
+    """Make what was refused for good (dead) pending again; bulksend resume sends it.
 
     Args:
         campaign: The campaign file, or its name.
@@ -174,6 +174,8 @@ def retry(
             highlight=False,
         )
     print_facts(target, output)
+    if done.again:
+        people.print(f"To send it: bulksend resume {target.name}", highlight=False)
     return int(ExitCode.DONE)
 
 
@@ -227,7 +229,7 @@ def forget(
     """
     from bulksend import worker  # noqa: PLC0415
 
-    store = worker.Store.open(common.settings(), Path.cwd())
+    store = worker.Store.find(common.settings(), Path.cwd())
     people = for_people()
     if not yes:
         ask(

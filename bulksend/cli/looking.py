@@ -38,25 +38,52 @@ START_WITHIN_S = 600.0
 
 @app.command
 def status(
-    campaign: Path,
+    campaign: Path | None = None,
     *,
     watch: Annotated[bool, Parameter(negative="")] = False,
     output: Output = "text",
     common: Common = COMMON,
 ) -> int:
-    """Where a campaign stands, and the check that nobody is lost.
+    """Where a campaign stands, and the check that nobody is lost. Without a name: all campaigns of the store.
 
     Args:
-        campaign: The campaign file, or its name.
+        campaign: The campaign file, or its name; if it is not given, each campaign of the store is listed.
         watch: Look again every second and show what is new, until the campaign has ended or stopped. One that is only
             planned is waited for, for ten minutes. Ctrl-C ends the watching alone.
         output: text for people, json for programs (with --watch one line for each look that is new).
         common: Common options.
     """
+    if campaign is None:
+        if watch:
+            raise UsageError(
+                "--watch is for one campaign", hint="Name it: bulksend status NAME --watch. bulksend status lists them."
+            )
+        return _list_campaigns(output, common)
     target = target_of(campaign, common.settings())
     if watch:
         return _watch(target, output)
     return int(ExitCode.DONE if print_facts(target, output) else ExitCode.UNEXPECTED)
+
+
+def _list_campaigns(output: Output, common: Common) -> int:
+    from bulksend.report import campaign_facts, print_campaigns  # noqa: PLC0415
+    from bulksend.worker import Store  # noqa: PLC0415
+
+    store = Store.find(common.settings(), Path.cwd())
+    found = store.standings()
+    out = console(sys.stdout)
+    if output == "json":
+        print_json(
+            [
+                campaign_facts(one.campaign, one.tally, orphaned=one.orphaned) | {"created_at": one.campaign.created_at}
+                for one in found
+            ]
+        )
+    elif found:
+        print_campaigns(out, ((one.campaign, one.tally, one.orphaned) for one in found))
+    else:
+        out.print(f"No campaign is in {store.journal.place}.", highlight=False, markup=False, soft_wrap=True)
+    return int(ExitCode.DONE if all(one.tally.adds_up for one in found) else ExitCode.UNEXPECTED)
 
 
 def _watch(target: Target, output: Output) -> int:
@@ -75,7 +102,10 @@ def _watch(target: Target, output: Output) -> int:
                 show(standing)
             if state in (CampaignState.PLANNED, CampaignState.QUEUED):
                 if time.monotonic() - began_s >= START_WITHIN_S:
-                    why = f"Nobody has begun to send it. To send it: bulksend send {name}, or start bulksend worker"
+                    why = (
+                        f"Nobody has begun to send it. To send it: bulksend send {name}; or leave it to a worker: "
+                        f"bulksend submit {name}, and bulksend worker where none is"
+                    )
                     break
             elif standing.orphaned or (state is not CampaignState.SENDING and not standing.tally.in_flight):
                 break

@@ -59,7 +59,7 @@ def plan(
         output: text for people, json for programs.
         common: Common options.
     """
-    target = target_of(campaign, common.settings())
+    target = target_of(campaign, common.settings(), to_plan=True)
     plan_target(target, common.settings(), again=again, limit=limit)
     found = target.campaign()
     print_facts(target, output)
@@ -109,10 +109,12 @@ def send(
     if rows is not None and test is None:
         raise UsageError("--rows is how many samples --test sends", hint="To send to the first of a list: --limit.")
     if test is not None or dry_run:
+        _refuse_metrics_of_rehearsal(metrics_port, metrics_textfile)
         return _rehearse(campaign, settings, test, rows, limit, output, dry_run=dry_run)
-    target = target_of(campaign, settings)
+    target = target_of(campaign, settings, to_plan=True)
+    is_known = target.store.journal.find(target.name) is not None  # then nothing is planned, only compared
     with _exposed(settings) as metrics:
-        with contextlib.nullcontext() if metrics is None else metrics.planning() as on_progress:
+        with contextlib.nullcontext() if metrics is None or is_known else metrics.planning() as on_progress:
             shown = plan_if_file(target, settings, "send", again=again, limit=limit, on_progress=on_progress)
         found = target.campaign()
         people = for_people()
@@ -175,6 +177,15 @@ def simulate(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -
     from bulksend.simulator.__main__ import main as simulator  # noqa: PLC0415
 
     return simulator(list(arguments))
+
+
+def _refuse_metrics_of_rehearsal(port: int | None, textfile: Path | None) -> None:
+    for option, value in (("--metrics-port", port), ("--metrics-textfile", textfile)):
+        if value is not None:
+            raise UsageError(
+                f"{option} is not for a rehearsal, which is not counted",
+                hint=f"Leave it out, or leave out --test and --dry-run: {option} shows a campaign that is sent.",
+            )
 
 
 def _rehearse(  # noqa: PLR0917  the options
@@ -297,6 +308,10 @@ def _settings(common: Common, metrics_port: int | None, metrics_textfile: Path |
     return common.settings(**{"metrics.port": metrics_port, "metrics.textfile": textfile})
 
 
+def _say(words: str) -> None:
+    for_people().print(words, highlight=False, markup=False, soft_wrap=True)
+
+
 @contextlib.contextmanager
 def _exposed(settings: Settings) -> Iterator[Metrics | None]:
     """What counts this run, and can be looked at while inside; None if nobody wants to look."""
@@ -312,7 +327,7 @@ def _exposed(settings: Settings) -> Iterator[Metrics | None]:
             server = stack.enter_context(MetricsServer(metrics, port))
             for_people().print(f"metrics on {server.url}", highlight=False)
         if textfile is not None:
-            stack.enter_context(MetricsFile(metrics, Path(textfile)))
+            stack.enter_context(MetricsFile(metrics, Path(textfile), _say))
         yield metrics
 
 

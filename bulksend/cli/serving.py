@@ -40,7 +40,7 @@ def submit(
     from bulksend.report import print_plan  # noqa: PLC0415
 
     settings = common.settings()
-    target = target_of(campaign, settings)
+    target = target_of(campaign, settings, to_plan=True)
     shown = plan_if_file(target, settings, "submit", again=again, limit=limit)
     found = target.campaign()
     people = for_people()
@@ -69,6 +69,9 @@ def submit(
 def worker(*, common: Common = COMMON) -> int:
     """Send whatever is submitted to the store, until SIGTERM or Ctrl-C. SIGHUP reads the settings anew.
 
+    A store that is not there yet is made only where it is named (--store): in the wrong folder, nobody's campaigns
+    would be waited for.
+
     Args:
         common: Common options.
     """
@@ -77,7 +80,15 @@ def worker(*, common: Common = COMMON) -> int:
 
     settings = common.settings()
     people = for_people()
-    store = Store.open(settings, Path.cwd())
+    if settings.store is None:
+        store = Store.find(
+            settings,
+            Path.cwd(),
+            hint="Name the store with --store sqlite:FOLDER (BULKSEND_STORE, or store in the configuration file), "
+            "start the worker in the folder that has it, or plan a campaign here first: bulksend plan.",
+        )
+    else:
+        store = Store.open(settings, Path.cwd())
     people.print(f"worker at {store.journal.place}", highlight=False, markup=False, soft_wrap=True)
     return int(
         serve(

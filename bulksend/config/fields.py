@@ -111,9 +111,9 @@ def _resource(text: str) -> str:
 
 
 def campaign_name(text: str) -> str:
-    """A name that is good for a file's name as well."""
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text):
-        raise ValueError("must be 1 to 64 of the characters A-Z a-z 0-9 . _ -")
+    """A name that is good for a file's name as well, neither a hidden one nor an option."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", text):
+        raise ValueError("must be 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first none of . and -")
     return text
 
 

@@ -217,12 +217,14 @@ class Records(ABC):
         """Queue, pause or cancel a campaign, whoever sends it; returns the state that it is in now.
 
         What is finished or cancelled stays so, and what is being sent is not queued. A pause ends when somebody sends
-        or submits it again.
+        or submits it again, and so does a halt: what is queued is halted no more.
         """
-        stays = "'finished', 'cancelled'" + (", 'sending'" if state is CampaignState.QUEUED else "")
+        is_queued = state is CampaignState.QUEUED
+        stays = "'finished', 'cancelled'" + (", 'sending'" if is_queued else "")
+        sets = "state = ?" + (", halt = NULL" if is_queued else "")
         with self.deciding() as db:
             db.execute(
-                f"UPDATE campaign SET state = ? WHERE id = ? AND state NOT IN ({stays})",  # noqa: S608  our own words
+                f"UPDATE campaign SET {sets} WHERE id = ? AND state NOT IN ({stays})",  # noqa: S608  our own words
                 (state.value, campaign.id),
             )
         return self.campaign(campaign.name).state

@@ -7,7 +7,7 @@ from bulksend.report.figures import Durations, Kinds, Rate
 from bulksend.report.outline import CampaignReport, Requests
 from bulksend.report.page import render_page
 from bulksend.report.progress import LiveProgress
-from bulksend.report.text import campaign_facts, print_doubts, print_plan, print_status, rate_in_words
+from bulksend.report.text import campaign_facts, print_campaigns, print_doubts, print_plan, print_status, rate_in_words
 
 __all__ = [
     "CampaignReport",
@@ -17,6 +17,7 @@ __all__ = [
     "Rate",
     "Requests",
     "campaign_facts",
+    "print_campaigns",
     "print_doubts",
     "print_plan",
     "print_status",

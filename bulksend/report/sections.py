@@ -175,7 +175,7 @@ def _refused(report: CampaignReport) -> str:
     if not report.pruned and report.campaign.state is not CampaignState.CANCELLED:
         again = (
             f"<p>Once a reason is mended, these can be sent: <code>bulksend retry {_name(report)}</code>, then "
-            f"<code>bulksend send {_name(report)}</code>.</p>"
+            f"<code>bulksend resume {_name(report)}</code>.</p>"
         )
     return (
         f"<section><h2>Refused, by reason</h2>{_kinds('Dead mails by what SES said last', 'mails', report.refused)}"

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from bulksend.model import Campaign, CampaignState, SkipReason, Tally
 
-__all__ = ["campaign_facts", "print_doubts", "print_plan", "print_status", "rate_in_words"]
+__all__ = ["campaign_facts", "print_campaigns", "print_doubts", "print_plan", "print_status", "rate_in_words"]
 
 LIMIT = "limit"
 """What a campaign that was planned for the first rows only is frozen with."""
@@ -135,6 +135,8 @@ def print_status(
     if campaign.halt is not None:
         console.print(f"[bold red]halted:[/] {escape(campaign.halt.reason)}")
         console.print(f"what to do: {escape(campaign.halt.remedy)}")
+        if campaign.state is CampaignState.HALTED and not rehearsal:
+            console.print(f"To go on: bulksend resume {name}", highlight=False)
     if rehearsal:
         return
     if tally.in_doubt:
@@ -143,6 +145,39 @@ def print_status(
         )
     if tally.dead:
         console.print(f"Who and why: bulksend results {escape(campaign.name)} --state dead", highlight=False)
+
+
+def print_campaigns(console: Console, standings: Iterable[tuple[Campaign, Tally, bool]]) -> None:
+    """Campaigns with their numbers, a line each, and whether each is orphaned: nobody is there to send it."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("campaign", overflow="fold")
+    table.add_column("state")
+    for numbers in ("rows", "pending", "in doubt", "dead"):
+        table.add_column(numbers, justify="right", no_wrap=True)
+    table.add_column("planned, UTC", no_wrap=True)
+    lost = []
+    for campaign, tally, orphaned in standings:
+        if not tally.adds_up:
+            lost.append(campaign.name)
+        table.add_row(
+            escape(campaign.name),
+            _state(campaign.state, orphaned=orphaned),
+            f"{tally.rows:,}",
+            f"{tally.pending:,}",
+            f"[yellow]{tally.in_doubt:,}[/]" if tally.in_doubt else "0",
+            f"[red]{tally.dead:,}[/]" if tally.dead else "0",
+            datetime.fromtimestamp(campaign.created_at, UTC).strftime("%Y-%m-%d %H:%M"),
+        )
+    console.print(table)
+    console.print("All of one of them: bulksend status NAME", highlight=False)
+    for name in lost:
+        console.print(f"[bold red]The numbers of {escape(name)} do not add up.[/] Keep the store and report this.")
+
+
+def _state(state: CampaignState, *, orphaned: bool) -> str:
+    if orphaned:
+        return "[yellow]queued, no worker[/]" if state is CampaignState.QUEUED else "[yellow]sending, nobody there[/]"
+    return f"[bold red]{state.value}[/]" if state is CampaignState.HALTED else state.value
 
 
 def _opens_at(campaign: Campaign) -> float | None:
@@ -174,7 +209,7 @@ def print_doubts(console: Console, doubts: Iterable[tuple[int, str, str, float |
     table = Table("row", "since", "status", "reason", box=None, padding=(0, 2, 0, 0))
     for count, (row, status, reason, at) in enumerate(doubts, start=1):
         if count <= most:
-            since = "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            since = "" if at is None else _instant(at)
             table.add_row(str(row), since, escape(status), escape(reason))
     if count:
         console.print(table)

@@ -37,7 +37,9 @@ def pause(store: Store, campaign: Campaign) -> CampaignState:
     """
     if campaign.state is CampaignState.PLANNED:
         raise UsageError(
-            f"{campaign.name!r} is not being sent", hint=f"It only begins with bulksend send {campaign.name}."
+            f"{campaign.name!r} is not being sent",
+            hint=f"It only begins with bulksend send {campaign.name}, or beside a worker with bulksend submit "
+            f"{campaign.name}.",
         )
     if campaign.state is CampaignState.HALTED:
         raise UsageError(

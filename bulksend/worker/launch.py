@@ -38,9 +38,10 @@ def open_campaign(file_or_name: str | Path, settings: Settings | None = None) ->
     Raises:
         ConfigError: the file has faults.
         JournalError: the store cannot be used.
+        UsageError: there is no store that could have a campaign of that name.
     """
     settings = load_settings() if settings is None else settings
-    return Launch(find_target(str(file_or_name), settings), settings)
+    return Launch(find_target(str(file_or_name), settings, to_plan=True), settings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,14 @@ import asyncio
 import io
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from bulksend.config import CampaignFile, Settings, campaign_of_tables
 from bulksend.errors import BulksendError, ConfigError
+from bulksend.facts import EntryStanding, StoreCounted
 from bulksend.metrics import Metrics
 from bulksend.model import AccountStatus, Campaign
 from bulksend.report import campaign_facts, write_results
@@ -42,6 +44,8 @@ class ServiceOffice:
         self._store = store
         self._metrics = metrics
         self._settings = settings
+        self._census = store.journal.census()
+        self._counting = asyncio.Lock()
         self._account: AccountStatus | None = None
         self._account_at_s = float("-inf")
 
@@ -79,6 +83,8 @@ class ServiceOffice:
     async def campaigns(self) -> Sequence[Mapping[str, object]]:
         """See Office."""
         found = await asyncio.to_thread(self._store.journal.campaigns)
+        # In a task of its own: who asked may leave, and the census is not for two threads at once.
+        counted = await asyncio.shield(asyncio.create_task(self._count()))
         return [
             {
                 "campaign": one.name,
@@ -86,10 +92,15 @@ class ServiceOffice:
                 "state": one.state.value,
                 "rows": one.rows,
                 "recipients": one.recipients,
+                **_left(counted.entries.get(one.name, {})),
                 "created_at": one.created_at,
             }
             for one in found
         ]
+
+    async def _count(self) -> StoreCounted:
+        async with self._counting:
+            return await asyncio.to_thread(self._census.count, 1)
 
     async def campaign(self, name: str) -> Mapping[str, object]:
         """See Office."""
@@ -101,7 +112,9 @@ class ServiceOffice:
         def work() -> tuple[Mapping[str, object], bool]:
             settings = self._settings()
             file = _campaign_of(tables, settings)
-            with self._metrics.planning() as on_progress:
+            # Of a campaign that is known nothing is planned: it is only compared.
+            is_known = self._store.journal.find(file.name) is not None
+            with nullcontext(lambda _: None) if is_known else self._metrics.planning() as on_progress:
                 planned = plan(file, settings, self._store, again=again, on_progress=on_progress)
             queue(self._store, planned.campaign)
             return self._facts(file.name), planned.is_new
@@ -157,6 +170,14 @@ class ServiceOffice:
                 self._account = await account.read()
                 self._account_at_s = time.monotonic()
         return self._account
+
+
+def _left(entries: Mapping[EntryStanding, int]) -> dict[str, int]:
+    """What is still to be sent, and what is in doubt, by the census."""
+    return {
+        "pending": entries.get(EntryStanding.PENDING, 0) + entries.get(EntryStanding.RETRYING, 0),
+        "in_doubt": entries.get(EntryStanding.IN_DOUBT, 0),
+    }
 
 
 def _campaign_of(tables: Mapping[str, object], settings: Settings) -> CampaignFile:

@@ -21,7 +21,12 @@ from bulksend.worker.access import s3_endpoint
 __all__ = ["Standing", "Store", "Target", "find_target", "is_file", "refuse_cancelled"]
 
 FOLDER = ".bulksend"
+JOURNAL = "journal.db"
 SNAPSHOTS = "snapshots"
+NAME_IT = (
+    "Name the campaign's file, or run this where the campaign was planned; or name the store: --store sqlite:FOLDER "
+    "(BULKSEND_STORE, or store in the configuration file)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +69,34 @@ class Store:
             journal = open_postgres(named, lease_s=settings.fleet.lease_s)
             folder = cache_folder() / journal.store_id()
             return cls(folder, journal, _shelf(settings, settings.snapshots, journal, folder))
-        folder = beside / FOLDER if named is None else Path(named.removeprefix(SQLITE))
-        return cls.at(folder, settings)
+        return cls.at(_folder_of(settings, beside), settings)
+
+    @classmethod
+    def find(cls, settings: Settings, beside: Path, *, campaign: str | None = None, hint: str = NAME_IT) -> Store:
+        """The same store, for whatever only looks or decides: it is never made. `campaign` is the name looked for.
+
+        Raises:
+            ConfigError: the settings do not go together.
+            JournalError: it cannot be used.
+            UsageError: there is none; `hint` says what to do where the settings do not name it.
+        """
+        named = settings.store
+        if named is None or named.startswith(SQLITE):
+            folder = _folder_of(settings, beside)
+            if _is_missing(folder):
+                raise UsageError(
+                    f"there is no store in {folder}" + ("" if campaign is None else f", so no campaign {campaign!r}"),
+                    hint=hint
+                    if named is None
+                    else "Correct the store's name; bulksend config shows what is in force, from --store, "
+                    "BULKSEND_STORE or the configuration file. What plans makes a store: bulksend plan, send, submit.",
+                )
+        return cls.open(settings, beside)
 
     @classmethod
     def at(cls, folder: Path, settings: Settings | None = None, *, now: Callable[[], float] = time.time) -> Store:
         """The store in SQLite of a folder."""
-        journal = SqliteJournal(folder / "journal.db", now=now)
+        journal = SqliteJournal(folder / JOURNAL, now=now)
         if settings is None or settings.snapshots is None:
             return cls(folder, journal, FolderShelf(folder / SNAPSHOTS))
         return cls(folder, journal, _shelf(settings, settings.snapshots, journal, folder))
@@ -98,6 +124,10 @@ class Store:
                 hint=f"{path} is this machine's copy of it: remove that file, and it is fetched anew. If that is no "
                 "better, restore it from a backup where snapshots are kept. Nothing more is sent without it.",
             ) from error
+
+    def standings(self) -> list[Standing]:
+        """Where each campaign of the store stands, oldest first. Every attempt of all of them is replayed."""
+        return [self.standing(campaign.name) for campaign in self.journal.campaigns()]
 
     def standing(self, name: str) -> Standing:
         """Where a campaign stands. Raises CampaignUnknownError."""
@@ -229,18 +259,25 @@ class Target:
         return self.store.standing(self.name)
 
 
-def find_target(file_or_name: str, settings: Settings, overrides: dict[str, object] | None = None) -> Target:
+def find_target(
+    file_or_name: str, settings: Settings, overrides: dict[str, object] | None = None, *, to_plan: bool = False
+) -> Target:
     """Whatever is a file, or looks like one, is a campaign file; all else is a name in the store at hand.
+
+    `to_plan`: a store is made for the campaign of a file, where there is none.
 
     Raises:
         ConfigError: the file has faults.
         JournalError: the store cannot be used.
+        UsageError: there is no store.
     """
     path = Path(file_or_name)
     if is_file(path):
         file = load_campaign(path, overrides)
-        return Target(file.name, Store.open(settings, path.absolute().parent), file)
-    return Target(file_or_name, Store.open(settings, Path.cwd()), None)
+        folder = path.absolute().parent
+        store = Store.open(settings, folder) if to_plan else Store.find(settings, folder, campaign=file.name)
+        return Target(file.name, store, file)
+    return Target(file_or_name, Store.find(settings, Path.cwd(), campaign=file_or_name), None)
 
 
 def is_file(path: Path) -> bool:
@@ -258,6 +295,19 @@ def cache_folder() -> Path:
     """Where a machine keeps what it needs of a store that is elsewhere."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base, "bulksend")
+
+
+def _folder_of(settings: Settings, beside: Path) -> Path:
+    """Of a store in SQLite."""
+    return beside / FOLDER if settings.store is None else Path(settings.store.removeprefix(SQLITE)).absolute()
+
+
+def _is_missing(folder: Path) -> bool:
+    """Whether nothing of a store is there. Where lists are, or nobody may look, the journal says what is wrong."""
+    try:
+        return not (folder / JOURNAL).exists() and not any((folder / SNAPSHOTS).glob("*.parquet"))
+    except OSError:
+        return False
 
 
 def _shelf(settings: Settings, where: str, journal: Journal, folder: Path) -> Shelf:

@@ -270,6 +270,71 @@ def test_metrics_of_a_run_that_is_shorter_than_a_scrape(folder: Path, simulator:
     assert (nowhere.returncode, "where.prom for the metrics" in nowhere.stderr) == (2, True), nowhere.stderr
 
 
+@pytest.mark.parametrize(
+    ("fault", "verb"),
+    [("close_after_accepting.1", ("resolve", "launch", "--resend")), ("message_rejected.1", ("retry", "launch"))],
+)
+def test_what_is_pending_again_is_resumed(
+    folder: Path, simulator: SimulatorProcess, fault: str, verb: tuple[str, ...]
+) -> None:
+    write_list(folder / "list.csv", [f"fault.{fault}+c@example.com"])
+    assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode in {3, 4}
+    age(folder / ".bulksend" / "journal.db", 3600)
+    done = bulksend(*verb)
+    assert "pending again" in done.stderr
+    assert "bulksend send" not in done.stderr
+    assert done.stderr.rstrip().endswith(": bulksend resume launch")
+    assert bulksend("resume", "launch", url=simulator.url).returncode == 0
+    assert json.loads(bulksend("status", "launch", "--output", "json").stdout)["accepted"] == 1
+
+
+def age(journal: Path, by_s: float) -> None:
+    """As if all that was sent had been sent so much earlier."""
+    with closing(sqlite3.connect(journal)) as db, db:
+        db.execute("UPDATE attempt SET at = at - ?", (by_s,))
+        db.execute("UPDATE outcome SET at = at - ?", (by_s,))
+
+
+def test_a_halt_is_over_once_the_campaign_is_queued(folder: Path, simulator: SimulatorProcess) -> None:
+    simulator.rules([{"fault": "template_not_found", "share": 1.0}])
+    assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 5
+    halted = bulksend("status", "launch").stdout
+    assert "halted: SES refused the campaign" in halted
+    assert halted.rstrip().endswith("To go on: bulksend resume launch")
+    assert bulksend("submit", "launch", "--yes").returncode == 0
+    queued = bulksend("status", "launch").stdout
+    assert "launch is queued" in queued
+    assert "halted" not in queued
+    assert "To go on" not in queued
+    assert json.loads(bulksend("status", "launch", "--output", "json").stdout)["halt"] is None
+    assert folder.is_dir()
+
+
+def test_a_cancelled_campaign_still_says_why_it_was_halted(folder: Path, simulator: SimulatorProcess) -> None:
+    simulator.rules([{"fault": "template_not_found", "share": 1.0}])
+    assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 5
+    cancelled = bulksend("cancel", "launch", "--yes").stdout
+    assert "launch is cancelled" in cancelled
+    assert "halted: SES refused the campaign" in cancelled
+    assert "To go on" not in cancelled
+    assert folder.is_dir()
+
+
+def test_only_what_is_planned_counts_as_planned(folder: Path, simulator: SimulatorProcess) -> None:
+    def plans(*arguments: str) -> float:
+        bulksend(*arguments, "--metrics-textfile", str(folder / "m.prom"), url=simulator.url)
+        found = re.search(r"bulksend_plan_duration_seconds_count (\S+)", (folder / "m.prom").read_text("utf-8"))
+        assert found is not None
+        return float(found[1])
+
+    assert plans("send", "campaign.toml", "--yes") == 1
+    assert plans("send", "campaign.toml", "--yes") == 0, "it is known"
+    assert plans("send", "launch", "--yes") == 0
+    assert plans("resume", "campaign.toml") == 0
+    (folder / "campaign.toml").write_text(CAMPAIGN.replace('"launch"', '"copy"'), "utf-8")
+    assert plans("send", "campaign.toml", "--yes") == 1, "it is refused: the same list and content"
+
+
 def test_sending_needs_yes_where_nobody_can_be_asked(folder: Path, simulator: SimulatorProcess) -> None:
     sent = bulksend("send", "campaign.toml", url=simulator.url)
     assert sent.returncode == 2

@@ -88,6 +88,86 @@ def test_a_sender_that_was_killed_is_not_waited_for(folder: Path, simulator: Sim
     assert json.loads(bulksend("status", "launch", "--output", "json").stdout)["orphaned"] is True
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("status", "launch"),
+        ("status", "campaign.toml"),
+        ("pause", "launch"),
+        ("cancel", "launch", "--yes"),
+        ("resume", "campaign.toml"),
+        ("send", "launch", "--yes"),
+        ("submit", "launch", "--yes"),
+        ("results", "launch"),
+        ("report", "launch"),
+        ("resolve", "launch"),
+        ("retry", "launch"),
+        ("prune", "launch", "--yes"),
+        ("forget", "a@example.com", "--yes"),
+        ("worker",),
+    ],
+    ids=" ".join,
+)
+def test_only_what_plans_makes_a_store(folder: Path, arguments: tuple[str, ...]) -> None:
+    refused = bulksend(*arguments)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"there is no store in {folder / '.bulksend'}" in refused.stderr
+    assert "--store" in refused.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["campaign.toml", "list.csv"]
+
+
+def test_a_store_that_is_named_and_not_there_is_not_made_by_looking(folder: Path) -> None:
+    refused = bulksend("status", "--store", "sqlite:elsewhere")
+    assert (refused.returncode, f"there is no store in {folder / 'elsewhere'}" in refused.stderr) == (2, True)
+    assert "bulksend config shows" in refused.stderr
+    assert not (folder / "elsewhere").exists()
+
+
+def test_status_without_a_name_lists_every_campaign(folder: Path, simulator: SimulatorProcess) -> None:
+    assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 3
+    (folder / "campaign.toml").write_text(CAMPAIGN.replace('"launch"', '"doubt"'), "utf-8")
+    write_list(folder / "list.csv", ["fault.close_after_accepting+c@example.com", "d@example.com"])
+    assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 4
+    (folder / "campaign.toml").write_text(CAMPAIGN.replace('"launch"', '"later"'), "utf-8")
+    write_list(folder / "list.csv", [f"e{n}@example.com" for n in range(1234)])
+    assert bulksend("submit", "campaign.toml", "--yes", url=simulator.url).returncode == 0
+
+    listed = bulksend("status")
+    assert listed.returncode == 0, listed.stderr
+    head, *lines = [line.split() for line in listed.stdout.splitlines() if line]
+    assert head == ["campaign", "state", "rows", "pending", "in", "doubt", "dead", "planned,", "UTC"]
+    shown = {line[0]: line for line in lines}
+    assert shown["launch"][1:6] == ["finished", "3", "0", "0", "1"]
+    assert shown["doubt"][1:4] == ["finished", "2", "0"]
+    assert shown["later"][1:8] == ["queued,", "no", "worker", "1,234", "1,234", "0", "0"]
+    assert "of one of them: bulksend status NAME" in listed.stdout
+
+    as_data = json.loads(bulksend("status", "--output", "json").stdout)
+    assert [one["campaign"] for one in as_data] == ["launch", "doubt", "later"]
+    for one in as_data:
+        assert one.pop("created_at") > 1e9
+        assert one == json.loads(bulksend("status", one["campaign"], "--output", "json").stdout)
+    assert [one["orphaned"] for one in as_data] == [False, False, True]
+    assert as_data[1]["in_doubt"] >= 1
+
+
+def test_status_of_a_store_without_campaigns(folder: Path, simulator: SimulatorProcess) -> None:
+    write_list(folder / "list.csv", ["no address"])
+    assert bulksend("plan", "campaign.toml", url=simulator.url).returncode == 2
+    listed = bulksend("status")
+    assert (listed.returncode, listed.stdout) == (0, f"No campaign is in {folder / '.bulksend' / 'journal.db'}.\n")
+    assert json.loads(bulksend("status", "--output", "json").stdout) == []
+
+
+def test_one_campaign_is_watched(folder: Path, simulator: SimulatorProcess) -> None:
+    bulksend("plan", "campaign.toml", url=simulator.url)
+    refused = bulksend("status", "--watch")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--watch is for one campaign" in refused.stderr
+    assert folder.is_dir()
+
+
 def test_results_as_parquet(folder: Path, simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results_file, "ROWS_PER_GROUP", 2)
     assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 3

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -40,6 +41,10 @@ def folder(in_folder: Path) -> Path:
         (("send", "launch", "--yes", "--again"), "--limit and --again are for planning"),
         (("send", "campaign.toml", "--yes", "--rows", "2"), "--rows is how many samples"),
         (("send", "campaign.toml", "--test", "me@example.com", "--dry-run"), "exclude each other"),
+        (("send", "campaign.toml", "--dry-run", "--metrics-port", "0"), "--metrics-port is not for a rehearsal"),
+        (("send", "campaign.toml", "--test", "me@example.com", "--metrics-port", "0"), "is not for a rehearsal"),
+        (("send", "campaign.toml", "--dry-run", "--metrics-textfile", "m.prom"), "--metrics-textfile is not for a"),
+        (("send", "campaign.toml", "--test", "me@example.com", "--metrics-textfile", "m.prom"), "is not for a"),
         (("send", "campaign.toml", "--test", "me@example.com", "--limit", "5"), "--rows says how many"),
         (("send", "campaign.toml", "--test", "me@example.com", "--rows", "0"), "Must be >= 1"),
         (("send", "campaign.toml", "--test", "not an address"), "'not an address' is not an address"),
@@ -222,6 +227,47 @@ def test_a_lock_that_cannot_be_opened_is_said_in_words(folder: Path, simulator: 
         assert refused.returncode == 5
         assert f"{name} cannot be opened" in refused.stderr
         path.rmdir()
+
+
+def test_metrics_that_cannot_be_had_name_what_is_at_fault(folder: Path, simulator: SimulatorProcess) -> None:
+    assert bulksend("plan", "campaign.toml", url=simulator.url).returncode == 0
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for verb in (("send", "launch", "--yes"), ("resume", "launch")):
+            refused = bulksend(*verb, "--metrics-port", port, url=simulator.url)
+            assert (refused.returncode, f"port {port} for /metrics" in refused.stderr) == (2, True)
+            assert "--metrics-port (metrics.port" in refused.stderr
+            assert "http.listen" not in refused.stderr
+    nowhere = str(folder / "no" / "where.prom")
+    refused = bulksend("send", "launch", "--yes", "--metrics-textfile", nowhere, url=simulator.url)
+    assert (refused.returncode, f"{nowhere} for the metrics" in refused.stderr) == (2, True)
+    assert "--metrics-textfile (metrics.textfile" in refused.stderr
+    assert "port" not in refused.stderr
+    assert simulator.tally()["requests"] == 0
+
+
+@pytest.mark.parametrize("name", ["-a.b", ".hidden", "--yes"])
+def test_a_name_that_a_command_line_would_misread_is_refused(
+    folder: Path, simulator: SimulatorProcess, name: str
+) -> None:
+    (folder / "campaign.toml").write_text(CAMPAIGN.replace('"launch"', f'"{name}"'), "utf-8")
+    for verb in ("plan", "submit"):
+        refused = bulksend(verb, "campaign.toml", *(["--yes"] if verb == "submit" else []), url=simulator.url)
+        assert refused.returncode == 2
+        assert "name must be 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first none of . and -" in refused.stderr
+    assert not (folder / ".bulksend").exists()
+
+
+def test_what_begins_with_a_dash_inside_is_a_good_name(folder: Path, simulator: SimulatorProcess) -> None:
+    (folder / "campaign.toml").write_text(CAMPAIGN.replace('"launch"', '"_a-.b"'), "utf-8")
+    assert bulksend("plan", "campaign.toml", url=simulator.url).returncode == 0
+    assert "_a-.b is planned" in bulksend("status", "_a-.b").stdout
+
+
+def test_a_name_is_no_file_to_plan_where_there_is_no_store(folder: Path, simulator: SimulatorProcess) -> None:
+    refused = bulksend("plan", "launch", url=simulator.url)
+    assert (refused.returncode, "Name the campaign's file" in refused.stderr) == (2, True)
+    assert not (folder / ".bulksend").exists()
 
 
 def test_did_she_get_it(folder: Path, simulator: SimulatorProcess) -> None:

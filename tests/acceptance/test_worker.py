@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from bulksend.simulator import SimulatorProcess
-from tests.acceptance.test_cli import CAMPAIGN, bulksend
+from tests.acceptance.test_cli import CAMPAIGN, age, bulksend
 from tests.harness import write_list
 from tests.worker_process import WITHIN_S, WorkerProcess, until
 
@@ -23,6 +23,12 @@ from tests.worker_process import WITHIN_S, WorkerProcess, until
 @pytest.fixture
 def simulator_settings() -> dict[str, Any]:
     return {"max_send_rate_per_s": 1000, "latency_ms": 20}
+
+
+@pytest.fixture
+def named_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that comes before any campaign makes its store, as it is named."""
+    monkeypatch.setenv("BULKSEND_STORE", "sqlite:.bulksend")
 
 
 def campaign(folder: Path, name: str, rows: int, more: str = "") -> str:
@@ -216,6 +222,54 @@ def test_told_twice_it_does_not_wait_and_the_campaign_is_taken_up_again(
     assert status("one")["state"] == "queued"
 
 
+def test_a_worker_makes_only_a_store_that_somebody_named(in_folder: Path, simulator: SimulatorProcess) -> None:
+    refused = bulksend("worker", url=simulator.url)
+    assert refused.returncode == 2
+    assert f"there is no store in {in_folder / '.bulksend'}" in refused.stderr
+    assert "plan a campaign here first" in refused.stderr
+    assert "ready" not in refused.stderr
+    assert not list(in_folder.iterdir())
+    assert bulksend("plan", campaign(in_folder, "one", 10), url=simulator.url).returncode == 0
+    with WorkerProcess(in_folder, *at(simulator)):
+        submit("one", simulator.url)
+        until(lambda: finished("one"), "it is sent from the store that is there")
+    with WorkerProcess(in_folder, *at(simulator), environment={"BULKSEND_STORE": "sqlite:other"}):
+        assert (in_folder / "other" / "journal.db").is_file()
+
+
+def test_a_doubt_that_is_resent_is_resumed_beside_a_worker(in_folder: Path, simulator: SimulatorProcess) -> None:
+    file = campaign(in_folder, "one", 5)
+    write_list(in_folder / "one.csv", ["fault.close_after_accepting.1+c@example.com"])
+    submit(file, simulator.url)
+    with WorkerProcess(in_folder, *at(simulator)) as worker:
+        until(lambda: finished("one"), "it is finished")
+        (listed,) = worker.ask("GET", "/campaigns")[1]["campaigns"]
+        assert (listed["state"], listed["pending"], listed["in_doubt"]) == ("finished", 0, 1)
+        age(in_folder / ".bulksend" / "journal.db", 3600)
+        decided = bulksend("resolve", "one", "--resend")
+        (hint,) = re.findall(r"They are pending again: bulksend (.+)", decided.stderr)
+        (listed,) = worker.ask("GET", "/campaigns")[1]["campaigns"]
+        assert (listed["state"], listed["pending"], listed["in_doubt"]) == ("planned", 1, 0)
+        went_on = bulksend(*hint.split(), url=simulator.url)
+        assert (went_on.returncode, "A worker has it" in went_on.stderr) == (0, True)
+        until(lambda: finished("one"), "it is finished again")
+
+
+def test_the_list_over_http_has_the_numbers_of_status(in_folder: Path, simulator: SimulatorProcess) -> None:
+    for name in ("one", "two", "three"):
+        assert bulksend("plan", campaign(in_folder, name, 40), url=simulator.url).returncode == 0
+    assert bulksend("cancel", "two", "--yes").returncode == 0
+    with WorkerProcess(in_folder, *at(simulator)) as worker:
+        submit("one", simulator.url)
+        until(lambda: finished("one"), "it is finished")
+        for one in worker.ask("GET", "/campaigns")[1]["campaigns"]:
+            found = status(one["campaign"])
+            assert {key: one[key] for key in ("id", "state", "rows", "pending", "in_doubt")} == {
+                key: found[key] for key in ("id", "state", "rows", "pending", "in_doubt")
+            }
+
+
+@pytest.mark.usefixtures("named_store")
 def test_systemd_is_told(in_folder: Path, simulator: SimulatorProcess) -> None:
     address = in_folder / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
@@ -242,6 +296,7 @@ def test_systemd_is_told(in_folder: Path, simulator: SimulatorProcess) -> None:
             hears("STOPPING=1")
 
 
+@pytest.mark.usefixtures("named_store")
 def test_one_worker_to_a_store_in_sqlite(
     in_folder: Path, simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +311,7 @@ def test_one_worker_to_a_store_in_sqlite(
         until(lambda: finished("one"), "the worker has sent it")
 
 
+@pytest.mark.usefixtures("named_store")
 def test_campaigns_come_by_http(in_folder: Path, simulator: SimulatorProcess) -> None:
     lists = in_folder / "lists"
     lists.mkdir()
@@ -293,6 +349,7 @@ def test_campaigns_come_by_http(in_folder: Path, simulator: SimulatorProcess) ->
     everybody_once(simulator, "web", 40)
 
 
+@pytest.mark.usefixtures("named_store")
 def test_off_loopback_a_token_is_wanted_and_strangers_find_nothing(
     in_folder: Path, simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:

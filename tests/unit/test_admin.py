@@ -272,6 +272,9 @@ def test_states_are_the_workers() -> None:
 @example("a" * 64)
 @example("a" * 65)
 @example("launch\n")
+@example("-a.b")
+@example(".hidden")
+@example("_a")
 @example("")
 def test_names_are_those_of_campaign_files(name: str) -> None:
     try:
