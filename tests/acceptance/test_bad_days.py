@@ -57,7 +57,7 @@ def test_a_full_disk_stops_before_an_intent_is_lost(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "bulksend", "status", "launch", "--store", "sqlite:/proc/nowhere"],
+        [sys.executable, "-m", "bulksend", "worker", "--store", "sqlite:/proc/nowhere"],
         capture_output=True,
         text=True,
         timeout=50,

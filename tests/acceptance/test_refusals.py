@@ -158,14 +158,16 @@ def test_what_was_inherited_as_ignored_stays_ignored(folder: Path, simulator: Si
 
 def test_a_terminal_that_closes_twice_still_drains(folder: Path, simulator: SimulatorProcess) -> None:
     with sending(folder, simulator) as sender:
-        simulator.settings(latency_ms=1000)
+        simulator.settings(latency_ms=5000)
         before = simulator.tally()["requests"]
         while simulator.tally()["requests"] == before:
             time.sleep(0.02)
         sender.send_signal(signal.SIGHUP)
         assert sender.stderr is not None
-        while "stopping" not in sender.stderr.readline():
-            pass
+        line = "-"
+        while "stopping" not in line:
+            line = sender.stderr.readline()
+            assert line, "it has ended without a word"
         sender.send_signal(signal.SIGHUP)
         out, _ = sender.communicate(timeout=30)
     facts = json.loads(out)

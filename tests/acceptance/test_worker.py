@@ -218,8 +218,10 @@ def test_told_twice_it_does_not_wait_and_the_campaign_is_taken_up_again(
         worker.process.send_signal(signal.SIGTERM)
         time.sleep(0.05)
         worker.process.send_signal(signal.SIGTERM)
-        assert worker.process.wait(WITHIN_S) in {0, 4}
-    assert status("one")["state"] == "queued"
+        # The third may come when all is recorded and nobody listens any more.
+        assert worker.process.wait(WITHIN_S) in {0, 4, -signal.SIGTERM}
+    found = status("one")
+    assert (found["state"], found["in_flight"], found["adds_up"]) == ("queued", 0, True)
 
 
 def test_a_worker_makes_only_a_store_that_somebody_named(in_folder: Path, simulator: SimulatorProcess) -> None:
