@@ -147,7 +147,7 @@ def test_a_worker_runs_where_nothing_but_its_volume_can_be_written(
     built: Path, volume: Path, simulator: SimulatorProcess
 ) -> None:
     before = tree(built)
-    own = {"BULKSEND_HTTP_LISTEN": f"127.0.0.1:{free_port()}"}
+    own = {"BULKSEND_HTTP_LISTEN": f"127.0.0.1:{free_port()}", "BULKSEND_STORE": "sqlite:."}
     with worker(built, volume, BULKSEND_AWS_ENDPOINT_URL=simulator.url, **own) as process:
         until(lambda: health(built, volume, **own).returncode == 0 or process.poll() is not None, "it is healthy")
         assert process.poll() is None, process.communicate()[1]
@@ -172,7 +172,9 @@ def test_the_health_check_finds_the_token_where_the_worker_does(
         if os.geteuid() == 0:
             os.chown(volume / name, UID, UID)
     (volume / "config.toml").write_text(
-        f'[aws]\nendpoint_url = "{simulator.url}"\n[http]\nlisten = "0.0.0.0:{free_port()}"\ntoken_file = "token"\n',
+        'store = "sqlite:."\n'
+        f'[aws]\nendpoint_url = "{simulator.url}"\n'
+        f'[http]\nlisten = "0.0.0.0:{free_port()}"\ntoken_file = "token"\n',
         "utf-8",
     )
     with worker(built, volume) as process:
