@@ -265,7 +265,7 @@ CENSUS_DURATION = _gauge(
     Topic.STORE,
     "bulksend_census_duration_seconds",
     "How long that took. It is done every 15 seconds, or more rarely, so that those of all workers take no more than "
-    "2 % of the time together.",
+    "1 % of the time together.",
 )
 
 # Journal and lists ----------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ __all__ = ["looking_on", "one_worker"]
 LOOP_EVERY_S = 0.25
 CENSUS_FIRST_AFTER_S = 0.5
 CENSUS_EVERY_S = 15.0
-CENSUS_SHARE = 0.02
+CENSUS_SHARE = 0.01
 """Of the time, that the censuses of all workers may take together."""
 CENSUS_AT_LEAST_EVERY_S = 600.0
 LAST_WITHIN_S = 2.0
