@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import Protocol, TypeAlias
 
+from bulksend.event import BounceKind, EventType
 from bulksend.model import AccountStatus, BatchKind, CampaignState, Halt, Verdict
 
 __all__ = [
     "Audience",
     "BatchAnswered",
     "BatchSent",
-    "BounceKind",
     "CampaignHalted",
     "ChunkRead",
     "ChunkStanding",
@@ -21,7 +21,6 @@ __all__ = [
     "Committed",
     "EntriesReturned",
     "EntryStanding",
-    "EventType",
     "EventsRecorded",
     "Fact",
     "LoopLagged",
@@ -210,31 +209,6 @@ class StoreCounted:
     sendable: int
     chunks: Mapping[ChunkStanding, int]
     workers: int
-
-
-@unique
-class EventType(StrEnum):
-    """What SES reports of a mail (Developer Guide, Contents of event data that Amazon SES publishes)."""
-
-    SEND = "send"
-    REJECT = "reject"
-    BOUNCE = "bounce"
-    COMPLAINT = "complaint"
-    DELIVERY = "delivery"
-    OPEN = "open"
-    CLICK = "click"
-    RENDERING_FAILURE = "rendering_failure"
-    DELIVERY_DELAY = "delivery_delay"
-    SUBSCRIPTION = "subscription"
-
-
-@unique
-class BounceKind(StrEnum):
-    """The bounceType of a bounce event."""
-
-    PERMANENT = "permanent"
-    TRANSIENT = "transient"
-    UNDETERMINED = "undetermined"
 
 
 @dataclass(frozen=True, slots=True)

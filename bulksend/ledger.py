@@ -120,6 +120,8 @@ class Ledger:
                 allowed, after = state == EntryState.IN_DOUBT, EntryState.DEAD
             case SettlementVerdict.RETURNED:
                 allowed, after = state == EntryState.DEAD, EntryState.PENDING
+            case SettlementVerdict.REFUSED:
+                allowed, after = state in (EntryState.ACCEPTED, EntryState.IN_DOUBT), EntryState.DEAD
         if not allowed:
             return False
         self.states[i] = after

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum, unique
 
+from bulksend.safety import Safety
 from bulksend.schedule import Schedule
 
 __all__ = [
@@ -194,12 +195,14 @@ class SettlementVerdict(StrEnum):
     RESEND     in doubt → pending.
     DROP       in doubt → dead.
     RETURNED   dead → pending: the campaign was at fault, or a person asks for a retry.
+    REFUSED    accepted or in doubt → dead: an event says that SES did not send what it had accepted.
     """
 
     ACCEPTED = "accepted"
     RESEND = "resend"
     DROP = "drop"
     RETURNED = "returned"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,6 +403,10 @@ class Campaign:
     policy: Policy = field(default_factory=Policy)
     schedule: Schedule = field(default_factory=Schedule)
     halt: Halt | None = None
+    safety: Safety = field(default_factory=Safety)
+    armed_at: float | None = None
+    """The breaker judges what was sent since then; None before it was ever begun."""
+    canary_passed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

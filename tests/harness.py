@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bulksend import worker
+from bulksend.aws import AwsAccess
 from bulksend.config import Settings, load_campaign, load_settings
 from bulksend.engine import Engine, pipeline
 from bulksend.facts import Audience, Fact
 from bulksend.model import Campaign, CampaignState, Halt, Policy, ResultRow, Tally
 from bulksend.pacing import PaceSettings, QuotaPacer
 from bulksend.recipients import SnapshotReader
-from bulksend.ses import Account, AwsAccess, CompatibleTransport
+from bulksend.ses import Account, CompatibleTransport
 from bulksend.worker import Store
 from bulksend.worker.running import ChunkThread
 from tests.clocks import ScaledLoop

@@ -15,8 +15,8 @@ from typing import Any
 
 import trustme
 
-from bulksend.ses.pool import Peer
-from bulksend.ses.route import Route
+from bulksend.aws.pool import Peer
+from bulksend.aws.route import Route
 
 __all__ = ["Certificates", "Guest", "Server", "Visit", "answer_bytes", "breathe", "certificates", "results", "serving"]
 

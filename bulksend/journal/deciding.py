@@ -31,6 +31,8 @@ def settle_once(db: Database, settlement: Settlement) -> bool:
             closed_by = {SettlementVerdict.ACCEPTED, SettlementVerdict.RESEND, SettlementVerdict.DROP}
         case SettlementVerdict.RETURNED:
             closed_by = {SettlementVerdict.ACCEPTED, SettlementVerdict.RETURNED}
+        case SettlementVerdict.REFUSED:
+            closed_by = {SettlementVerdict.REFUSED}
     there = (settlement.attempt_id, settlement.index)
     decided = db.execute("SELECT verdict FROM settlement WHERE attempt_id = ? AND place = ?", there).fetchall()
     if any(SettlementVerdict(verdict) in closed_by for (verdict,) in decided):

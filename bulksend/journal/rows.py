@@ -26,6 +26,7 @@ from bulksend.model import (
     SkipReason,
     Verdict,
 )
+from bulksend.safety import Safety
 from bulksend.schedule import Schedule
 
 __all__ = [
@@ -43,6 +44,8 @@ __all__ = [
     "places_of",
     "policy_of",
     "policy_to_text",
+    "safety_of",
+    "safety_to_text",
     "schedule_of",
     "schedule_to_text",
     "value_of",
@@ -50,7 +53,8 @@ __all__ = [
 
 CAMPAIGN_COLUMNS = (
     "id, name, state, created_at, account, region, endpoint_url, prefix, suffix, frozen, list_digest, snapshot, "
-    "snapshot_bytes, snapshot_sha256, rows, entries, recipients, skipped, policy, schedule, halt"
+    "snapshot_bytes, snapshot_sha256, rows, entries, recipients, skipped, policy, schedule, halt, safety, armed_at, "
+    "canary_passed_at"
 )
 
 ATTEMPT_COLUMNS = "id, campaign_id, chunk, first, count, indices, recipients, holder, at"
@@ -81,6 +85,9 @@ def campaign_to_row(c: Campaign) -> tuple[object, ...]:
         policy_to_text(c.policy),
         schedule_to_text(c.schedule),
         None if c.halt is None else halt_to_text(c.halt),
+        safety_to_text(c.safety),
+        c.armed_at,
+        c.canary_passed_at,
     )
 
 
@@ -94,6 +101,7 @@ def campaign_from_row(row: Sequence[object]) -> Campaign:
     values["skipped"] = {SkipReason(key): count for key, count in value_of(values["skipped"]).items()}
     values["policy"] = policy_of(values["policy"])
     values["schedule"] = schedule_of(values["schedule"])
+    values["safety"] = safety_of(values["safety"])
     return Campaign(**values, binding=binding, halt=None if halt is None else _halt(value_of(halt)))  # type: ignore[arg-type]
 
 
@@ -112,6 +120,11 @@ def schedule_to_text(schedule: Schedule) -> str:
     return json_text(schedule.as_json())
 
 
+def safety_to_text(safety: Safety) -> str:
+    """As kept in campaign.safety."""
+    return json_text(safety.as_json())
+
+
 def policy_of(kept: object) -> Policy:
     """The inverse of policy_to_text."""
     return Policy(**value_of(kept))
@@ -123,6 +136,11 @@ def schedule_of(kept: object) -> Schedule:
         return Schedule.from_json(value_of(kept))
     except ValueError as error:
         raise JournalError(f"a campaign's schedule cannot be read: {error}", hint="Install tzdata.") from error
+
+
+def safety_of(kept: object) -> Safety:
+    """The inverse of safety_to_text."""
+    return Safety.from_json(value_of(kept))
 
 
 def _halt(value: dict[str, str]) -> Halt:

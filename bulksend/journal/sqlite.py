@@ -45,7 +45,7 @@ __all__ = ["SqliteJournal"]
 
 T = TypeVar("T")
 
-SCHEMAS = ("schema.sql", "schema_2.sql", "schema_3.sql")
+SCHEMAS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql")
 """One after the other: a journal of an earlier version lacks the last ones only."""
 SCHEMA_VERSION = len(SCHEMAS)
 BUSY_TIMEOUT_S = 10.0

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 
-from bulksend.facts import BounceKind, EventType, WaitKind
+from bulksend.event import BounceKind, EventType
+from bulksend.facts import WaitKind
 from bulksend.metrics.declared import ANSWER_S
 from bulksend.model import Verdict
 from bulksend.outcome import knows_status

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from bulksend.ses.account import Account, find_binding
-from bulksend.ses.client import AwsAccess
 from bulksend.ses.compatible import CompatibleTransport
 from bulksend.ses.envelope import Envelope, EnvelopeAttachment
 from bulksend.ses.placeholders import TemplateNames, fill, names_in, not_simple
-from bulksend.ses.route import Detour, Route, find_route
+from bulksend.ses.route import find_route
 from bulksend.ses.signed import SignedTransport
-from bulksend.ses.skew import ServerClock
 from bulksend.ses.templates import ListedTemplate, TemplateContent, TemplateError, TemplateNotFoundError, Templates
 
 __all__ = [
     "Account",
-    "AwsAccess",
     "CompatibleTransport",
-    "Detour",
     "Envelope",
     "EnvelopeAttachment",
     "ListedTemplate",
-    "Route",
-    "ServerClock",
     "SignedTransport",
     "TemplateContent",
     "TemplateError",

@@ -8,9 +8,9 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
+from bulksend.aws.client import AwsAccess, explained, open_client
+from bulksend.aws.skew import ServerClock, server_time
 from bulksend.model import AccountStatus, Binding
-from bulksend.ses.client import AwsAccess, explained, open_client
-from bulksend.ses.skew import ServerClock, server_time
 
 __all__ = ["Account", "find_binding"]
 

@@ -8,18 +8,18 @@ a bare client error after that is not.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from http.client import responses as reasons
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from bulksend.aws.skew import epoch_of
 from bulksend.model import AllAccepted, Answer, Answered, Doubtful, EntryResult, NotSent, Refused
 
 if TYPE_CHECKING:
-    from bulksend.ses.connection import Reply
+    from bulksend.aws.connection import Reply
 
-__all__ = ["FIRST_ERROR_STATUS", "answer_of_error", "answer_of_reply", "answer_of_results", "epoch_of"]
+__all__ = ["FIRST_ERROR_STATUS", "answer_of_error", "answer_of_reply", "answer_of_results"]
 
 FIRST_ERROR_STATUS = 301
 """Below it the SDK reads results."""
@@ -150,14 +150,6 @@ def _error_of(reply: Reply) -> tuple[str, str]:
     code = body.get("code", body.get("Code", body.get("__type"))) if header is None else header.decode("latin-1")
     text = body.get("message", body.get("Message", ""))
     return _text(code).split(":", 1)[0].rsplit("#", 1)[-1], _text(text)
-
-
-def epoch_of(date: str) -> float | None:
-    """A Date header in epoch seconds; None where it is none."""
-    try:
-        return parsedate_to_datetime(date).timestamp()
-    except (ValueError, OverflowError):  # so many digits as fit into no number
-        return None
 
 
 def _text(value: object) -> str:

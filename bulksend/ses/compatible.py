@@ -11,12 +11,12 @@ from typing import Any, Self
 
 import orjson
 
+from bulksend.aws.client import AwsAccess, direct_session, open_client
+from bulksend.aws.skew import ServerClock
 from bulksend.clock import boot_s
 from bulksend.errors import ConfigError
 from bulksend.model import Answer, Doubtful, NotSent
 from bulksend.ses.answers import FIRST_ERROR_STATUS, answer_of_error, answer_of_results
-from bulksend.ses.client import AwsAccess, direct_session, open_client
-from bulksend.ses.skew import ServerClock
 
 __all__ = ["CompatibleTransport"]
 

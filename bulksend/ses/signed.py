@@ -10,16 +10,16 @@ from hashlib import sha256
 from typing import Self
 
 from bulksend import __version__
+from bulksend.aws.client import AwsAccess
+from bulksend.aws.connection import Connection, Lost
+from bulksend.aws.credentials import CredentialSource
+from bulksend.aws.pool import NoConnectionError, Pool
+from bulksend.aws.route import Route
+from bulksend.aws.signing import SignedHead, Signer
+from bulksend.aws.skew import ServerClock
 from bulksend.clock import boot_s
 from bulksend.model import Answer, Doubtful, NotSent
 from bulksend.ses.answers import answer_of_error, answer_of_reply
-from bulksend.ses.client import AwsAccess
-from bulksend.ses.connection import Connection, Lost
-from bulksend.ses.credentials import CredentialSource
-from bulksend.ses.pool import NoConnectionError, Pool
-from bulksend.ses.route import Route
-from bulksend.ses.signing import SignedHead, Signer
-from bulksend.ses.skew import ServerClock
 
 __all__ = ["SignedTransport"]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
+from bulksend.aws.client import AwsAccess, explained, open_client, refusal_code
 from bulksend.errors import BulksendError, ExitCode
-from bulksend.ses.client import AwsAccess, explained, open_client, refusal_code
 
 __all__ = ["ListedTemplate", "TemplateContent", "TemplateError", "TemplateNotFoundError", "Templates"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from bulksend.aws import AwsAccess
 from bulksend.config import Settings
-from bulksend.ses import AwsAccess
 
 __all__ = ["aws_access", "s3_endpoint"]
 

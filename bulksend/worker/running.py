@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 
+from bulksend.aws import AwsAccess, Detour, Route, ServerClock
 from bulksend.config import Settings
 from bulksend.engine import Engine, Handout, Pacer
 from bulksend.errors import CampaignChangedError
@@ -21,17 +22,7 @@ from bulksend.journal import Journal, SqliteJournal
 from bulksend.model import Binding, Campaign, CampaignState, Chunk
 from bulksend.pacing import Lanes, PaceSettings, QuotaPacer
 from bulksend.recipients import SnapshotReader
-from bulksend.ses import (
-    Account,
-    AwsAccess,
-    CompatibleTransport,
-    Detour,
-    Route,
-    ServerClock,
-    SignedTransport,
-    find_binding,
-    find_route,
-)
+from bulksend.ses import Account, CompatibleTransport, SignedTransport, find_binding, find_route
 from bulksend.worker.access import aws_access
 from bulksend.worker.store import Store
 

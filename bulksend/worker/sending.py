@@ -14,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from bulksend.aws import AwsAccess
 from bulksend.config import Settings
 from bulksend.engine import Observer
 from bulksend.errors import BulksendError, ExitCode
@@ -21,7 +22,6 @@ from bulksend.facts import Audience, Committed
 from bulksend.journal import SqliteJournal
 from bulksend.metrics import Metrics
 from bulksend.model import Campaign, CampaignState, Chunk, Tally
-from bulksend.ses import AwsAccess
 from bulksend.worker.looking_on import looking_on
 from bulksend.worker.running import bound_access, event_loop, running, working
 from bulksend.worker.service import Service

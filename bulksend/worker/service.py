@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from bulksend.aws import AwsAccess
 from bulksend.config import Settings
 from bulksend.engine import Engine, Observer
 from bulksend.errors import AccountError, BulksendError, CampaignBusyError, JournalError
@@ -20,7 +21,6 @@ from bulksend.journal import SqliteJournal, Submitted
 from bulksend.model import Binding, CampaignState, Halt, HaltScope
 from bulksend.pacing import Lane
 from bulksend.recipients import ShelfUnreachableError
-from bulksend.ses import AwsAccess
 from bulksend.worker.log import RunLog
 from bulksend.worker.looking_on import looking_on, one_worker
 from bulksend.worker.running import AccountAtWork, bound_access, running, working

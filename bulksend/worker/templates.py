@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
+from bulksend.aws import AwsAccess
 from bulksend.config import CampaignFile, InlineTemplate, Settings, load_template
 from bulksend.errors import BulksendError
 from bulksend.model import Binding
 from bulksend.ses import (
-    AwsAccess,
     ListedTemplate,
     TemplateContent,
     TemplateError,

@@ -22,11 +22,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 import bulksend
+from bulksend.aws import AwsAccess
 from bulksend.errors import BulksendError
 from bulksend.model import CampaignState
 from bulksend.recipients.s3 import S3Folder
 from bulksend.recipients.source import ListFormat, open_input
-from bulksend.ses import AwsAccess
 from bulksend.ses.account import Account
 from bulksend.ses.templates import TemplateContent, TemplateNotFoundError, Templates
 from tests.harness import REGION

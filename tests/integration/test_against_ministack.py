@@ -6,10 +6,10 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from bulksend.aws import AwsAccess
+from bulksend.aws.client import open_client
 from bulksend.model import CampaignState
 from bulksend.pacing import PaceSettings
-from bulksend.ses import AwsAccess
-from bulksend.ses.client import open_client
 from tests.harness import REGION, Desk
 from tests.independent import Ministack
 

@@ -18,11 +18,12 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bulksend.aws import AwsAccess, pool
+from bulksend.aws.connection import MAX_ANSWER_BYTES, Connection
+from bulksend.aws.credentials import CredentialSource
+from bulksend.aws.signing import Credentials
 from bulksend.model import AllAccepted, Answer, Doubtful, NotSent, Refused
-from bulksend.ses import AwsAccess, SignedTransport, pool
-from bulksend.ses.connection import MAX_ANSWER_BYTES, Connection
-from bulksend.ses.credentials import CredentialSource
-from bulksend.ses.signing import Credentials
+from bulksend.ses import SignedTransport
 from tests.clocks import NO_DEADLINE_S
 from tests.http_server import REGION, Guest, Server, answer_bytes, breathe, certificates, results, serving
 

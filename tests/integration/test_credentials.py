@@ -16,12 +16,13 @@ import uvloop
 from botocore.exceptions import ClientError, SSLError
 
 from bulksend import worker
+from bulksend.aws import AwsAccess, Route, credentials
+from bulksend.aws.credentials import CredentialSource
+from bulksend.aws.signing import Credentials, SignedHead, Signer
 from bulksend.model import AllAccepted, Answer, NotSent, Refused, Verdict
 from bulksend.outcome import classify_refusal
-from bulksend.ses import AwsAccess, CompatibleTransport, Route, SignedTransport, credentials, find_route
+from bulksend.ses import CompatibleTransport, SignedTransport, find_route
 from bulksend.ses.answers import answer_of_error
-from bulksend.ses.credentials import CredentialSource
-from bulksend.ses.signing import Credentials, SignedHead, Signer
 from bulksend.simulator import SimulatorProcess
 from tests.clocks import NO_DEADLINE_S
 from tests.harness import Desk, settings_for

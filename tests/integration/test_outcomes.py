@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from bulksend.aws import AwsAccess
 from bulksend.engine import Engine
 from bulksend.facts import CircuitChanged, PaceChanged, UnknownStatus, Waiting
 from bulksend.model import CampaignState, HaltScope, Policy
 from bulksend.pacing import PaceSettings
-from bulksend.ses import AwsAccess
 from bulksend.simulator import SimulatorProcess
 from tests.harness import CAMPAIGN, REGION, Desk, Ended, write_list
 

@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 import pytest
 import uvloop
 
+from bulksend.aws import AwsAccess
+from bulksend.aws.credentials import CredentialSource
+from bulksend.aws.signing import Credentials
 from bulksend.clock import boot_s
 from bulksend.model import AllAccepted, NotSent
 from bulksend.outcome import SIGN_WITHIN_S
-from bulksend.ses import AwsAccess, SignedTransport, signed
-from bulksend.ses.credentials import CredentialSource
-from bulksend.ses.signing import Credentials
+from bulksend.ses import SignedTransport, signed
 from tests.clocks import NO_DEADLINE_S
 from tests.http_server import REGION, Guest, Server, answer_bytes, certificates, results, serving
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from bulksend.aws import AwsAccess, Detour, Route
+from bulksend.aws.client import open_client
 from bulksend.errors import AccountError
 from bulksend.model import AllAccepted
-from bulksend.ses import AwsAccess, Detour, Route, SignedTransport, find_route
-from bulksend.ses.client import open_client
+from bulksend.ses import SignedTransport, find_route
 from tests.clocks import NO_DEADLINE_S
 from tests.http_server import PATH, REGION, Guest, Server, answer_bytes, certificates, results, serving
 

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import pytest
 
 from bulksend import worker
+from bulksend.aws import AwsAccess
 from bulksend.config import CampaignFile, load_campaign, load_template, template_toml
 from bulksend.errors import AccountError, ListError
 from bulksend.model import Binding
-from bulksend.ses import AwsAccess, TemplateContent, TemplateError, TemplateNotFoundError, Templates
+from bulksend.ses import TemplateContent, TemplateError, TemplateNotFoundError, Templates
 from bulksend.simulator import SimulatorProcess
 from bulksend.worker.account import read_quota
 from bulksend.worker.planning import plan

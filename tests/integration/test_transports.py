@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import pytest
 import uvloop
 
+from bulksend.aws import AwsAccess, Route
 from bulksend.model import AllAccepted, Answer, Answered, Doubtful, EntryResult, NotSent, Refused
-from bulksend.ses import AwsAccess, CompatibleTransport, Route, SignedTransport, find_route
+from bulksend.ses import CompatibleTransport, SignedTransport, find_route
 from tests.clocks import NO_DEADLINE_S
 from tests.http_server import REGION, Guest, Server, answer_bytes, breathe, certificates, results, serving
 

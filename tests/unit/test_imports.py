@@ -23,11 +23,11 @@ LAYERS = (
     frozenset({"demo"}),
     frozenset({"worker"}),
     MIDDLE | {"simulator"},
-    frozenset({"ledger"}),
+    frozenset({"aws", "ledger"}),
     frozenset({"config", "outcome", "pacing"}),
     frozenset({"facts", "errors"}),
-    frozenset({"model"}),
-    frozenset({"clock", "schedule"}),
+    frozenset({"event", "model"}),
+    frozenset({"clock", "safety", "schedule"}),
 )
 """From the top down. A room uses those of lower layers; rooms of one layer don't know each other, but for the top."""
 
@@ -35,15 +35,17 @@ SIMULATOR_USES = frozenset({"errors", "model"})
 SIMULATOR_USERS = TOP | {"demo", "worker"}
 
 LIBRARIES: dict[str, frozenset[str]] = {
-    "aioboto3": frozenset({"events", "ses"}),
-    "aiobotocore": frozenset({"events", "ses"}),
+    "aioboto3": frozenset({"aws", "events", "ses"}),
+    "aiobotocore": frozenset({"aws", "events", "ses"}),
     "aiohttp": frozenset({"admin", "simulator", "ses"}),  # in ses for the types of its exceptions
     "aiolimiter": frozenset({"pacing"}),
-    "botocore": frozenset({"events", "ses"}),
+    "botocore": frozenset({"aws", "events", "ses"}),
     "cyclopts": frozenset({"cli"}),
     "email_validator": frozenset({"config", "recipients"}),
-    "httptools": frozenset({"ses"}),
-    "orjson": frozenset({"admin", "cli", "config", "journal", "recipients", "report", "ses", "simulator", "worker"}),
+    "httptools": frozenset({"aws"}),
+    "orjson": frozenset(
+        {"admin", "cli", "config", "events", "journal", "recipients", "report", "ses", "simulator", "worker"}
+    ),
     "procrastinate": frozenset({"fleet"}),
     "prometheus_client": frozenset({"metrics"}),
     "psycopg": frozenset({"fleet", "journal"}),

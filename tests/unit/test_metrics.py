@@ -17,10 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bulksend.engine import Observer
 from bulksend.errors import ServerError
+from bulksend.event import BounceKind, EventType
 from bulksend.facts import (
     BatchAnswered,
     BatchSent,
-    BounceKind,
     CampaignHalted,
     ChunkRead,
     ChunkStanding,
@@ -29,7 +29,6 @@ from bulksend.facts import (
     EntriesReturned,
     EntryStanding,
     EventsRecorded,
-    EventType,
     Fact,
     LoopLagged,
     PaceChanged,

@@ -14,7 +14,7 @@ from botocore.credentials import Credentials as SdkCredentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulksend.ses.signing import Credentials, Signer
+from bulksend.aws.signing import Credentials, Signer
 
 ADDED = {"authorization", "date", "host", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"}
 NAMES = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=20).filter(

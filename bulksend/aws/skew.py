@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
-from bulksend.ses.answers import epoch_of
-
-__all__ = ["ServerClock", "server_time"]
+__all__ = ["ServerClock", "epoch_of", "server_time"]
 
 
 class ServerClock:
@@ -38,6 +37,14 @@ class ServerClock:
         """
         if self._skew_s and b"ECDSA" not in _bytes(request.headers.get("Authorization", b"")):
             await _sign_with_skew(client, request, self._skew_s)
+
+
+def epoch_of(date: str) -> float | None:
+    """A Date header in epoch seconds; None where it is none."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):  # so many digits as fit into no number
+        return None
 
 
 def server_time(response: dict[str, Any]) -> float | None:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bulksend.ses.connection import Connection
+from bulksend.aws.connection import Connection
 
 __all__ = ["NoConnectionError", "Peer", "Pool"]
 

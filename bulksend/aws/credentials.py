@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from bulksend.ses.client import AwsAccess, open_session
-from bulksend.ses.signing import Credentials
+from bulksend.aws.client import AwsAccess, open_session
+from bulksend.aws.signing import Credentials
 
 __all__ = ["CredentialSource"]
 

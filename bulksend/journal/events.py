@@ -1,0 +1,177 @@
+"""The store of events: what SES has reported of mails, and whom not to write to. Apart from the journal: another file.
+
+Its writes must not slow intents. What is asked for is the same for both stores.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bulksend.event import BounceKind, EventType, MailEvent, Suppression, SuppressionReason
+
+__all__ = ["EventRecords", "EventTally", "Evidence", "Fate", "Rates", "Recorded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What was new in a batch of events; each report is counted once, however often it comes.
+
+    `campaigns` are the ids of those whose mails they tell of. `copies` are rows of which a second message id was seen
+    for the first time. `suppressed` are addresses that are not written to from now on.
+    """
+
+    types: Mapping[EventType, int]
+    bounces: Mapping[BounceKind, int]
+    campaigns: frozenset[str]
+    copies: int
+    suppressed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """That a mail of a row was accepted: its message id.
+
+    `refused` is REJECT or RENDERING_FAILURE where SES did not send it after all, with its `reason`.
+    """
+
+    row: int
+    message_id: str
+    at: float
+    refused: EventType | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of one row's mail, as far as events tell. Times are epoch seconds, of the first such event."""
+
+    row: int
+    delivered_at: float | None = None
+    bounce: BounceKind | None = None
+    bounce_subtype: str = ""
+    diagnostic: str = ""
+    bounced_at: float | None = None
+    complained_at: float | None = None
+    delayed_at: float | None = None
+    rejected_at: float | None = None
+    rendering_failed_at: float | None = None
+    opened_at: float | None = None
+    clicked_at: float | None = None
+    unsubscribed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventTally:
+    """Rows of a campaign by what became of them. A row counts in each that befell it, once.
+
+    `mails` are rows of which anything was heard; `copies` rows with more than one message id.
+    """
+
+    mails: int
+    copies: int
+    types: Mapping[EventType, int]
+    bounces: Mapping[BounceKind, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Mails of a campaign that were sent in a stretch of time, by what is known to have become of them.
+
+    `last_at` is when the latest event of the campaign was recorded, in epoch seconds; None if there is none.
+    """
+
+    delivered: int
+    bounced: int
+    complained: int
+    last_at: float | None
+
+    @property
+    def sample(self) -> int:
+        """Mails of which it is known whether they arrived; a bounce that may pass is no answer yet."""
+        return self.delivered + self.bounced
+
+
+class EventRecords(ABC):
+    """Plain calls, good for any process and any thread.
+
+    Raises:
+        JournalError: any of them, when the store cannot be read or written.
+    """
+
+    @abstractmethod
+    def record(self, events: Sequence[MailEvent], now: float) -> Recorded:
+        """Keep a batch of events, durably when it returns. What is known already changes nothing.
+
+        In the same transaction: permanent bounces and complaints that a configuration set published suppress whom they
+        concern. What has no tags of ours is counted, no more.
+        """
+
+    @abstractmethod
+    def evidence(self, campaign_id: str, rows: Collection[int]) -> list[Evidence]:
+        """Each message id that events name for these rows (at most some thousands), in no order."""
+
+    @abstractmethod
+    def pairs(self, campaign_id: str, at_most: int) -> list[Evidence]:
+        """The first so many mails of a campaign of which anything was heard."""
+
+    @abstractmethod
+    def refused(self, campaign_id: str) -> list[Evidence]:
+        """Mails of a campaign that SES had accepted and did not send: Rejects and Rendering Failures."""
+
+    @abstractmethod
+    def tally(self, campaign_id: str) -> EventTally:
+        """Rows by what became of them, counted anew each time."""
+
+    @abstractmethod
+    def fates(self, campaign_id: str, rows: Collection[int]) -> dict[int, Fate]:
+        """By row, of these (at most some thousands); those of which nothing was heard are not in it."""
+
+    @abstractmethod
+    def rates(self, campaign_id: str, sent_since: float) -> Rates:
+        """Of the mails that were sent since then, to the minute. Cheap enough to be asked every few seconds."""
+
+    @abstractmethod
+    def of_row(self, campaign_id: str, row: int) -> list[MailEvent]:
+        """All events of a row, in the order in which they happened."""
+
+    @abstractmethod
+    def of_message(self, message_id: str) -> list[MailEvent]:
+        """All events of a mail, in the order in which they happened."""
+
+    @abstractmethod
+    def of_address(self, address: str) -> list[MailEvent]:
+        """All events that name an address (as Suppression spells it), in the order in which they happened."""
+
+    # Whom not to write to ---------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def suppress(self, suppressions: Iterable[Suppression]) -> int:
+        """Returns how many addresses are new; of those known, what is known stays."""
+
+    @abstractmethod
+    def unsuppress(self, addresses: Iterable[str]) -> int:
+        """They may be written to again. Returns how many were suppressed."""
+
+    @abstractmethod
+    def suppressed(self, addresses: Collection[str]) -> dict[str, SuppressionReason]:
+        """Which of these (at most some thousands) are."""
+
+    @abstractmethod
+    def suppressions(self) -> Iterator[Suppression]:
+        """All, by address. Holds little in memory."""
+
+    @abstractmethod
+    def suppressed_after(self, number: int) -> tuple[int, list[str]]:
+        """The number of the last suppression there is, and the addresses of those after `number`; none with -1."""
+
+    # What is removed --------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def forget(self, address: str) -> int:
+        """Blank an address (as Suppression spells it) in every event; a suppression of it stays. Returns events."""
+
+    @abstractmethod
+    def prune(self, campaign_id: str) -> None:
+        """Blank every address and every text of a campaign's events. Numbers and message ids stay."""
