@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import Protocol, TypeAlias
 
-from bulksend.event import BounceKind, EventType
+from bulksend.event import BounceKind, EventType, SuppressionReason
 from bulksend.model import AccountStatus, BatchKind, CampaignState, Halt, Verdict
 
 __all__ = [
+    "AddressesSuppressed",
     "Audience",
     "BatchAnswered",
     "BatchSent",
+    "BreakerBlind",
     "CampaignHalted",
     "ChunkRead",
     "ChunkStanding",
     "CircuitChanged",
     "Committed",
     "EntriesReturned",
+    "EntriesSuppressed",
     "EntryStanding",
+    "EventsHeldUp",
     "EventsRecorded",
     "Fact",
     "LoopLagged",
@@ -73,6 +77,21 @@ class EntriesReturned:
 
 
 @dataclass(frozen=True, slots=True)
+class EntriesSuppressed:
+    """Entries that were not sent: since the plan, their address was suppressed. They are dead letters."""
+
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddressesSuppressed:
+    """So many addresses are not written to from now on."""
+
+    reason: SuppressionReason
+    addresses: int
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """The journal wrote a group of operations."""
 
@@ -113,6 +132,8 @@ class WaitKind(StrEnum):
     """GetAccount does not answer."""
     SCHEDULE = "schedule"
     """The campaign's own hours."""
+    CANARY = "canary"
+    """News of the first mails of a campaign, by which the others may go."""
     STORE = "store"
     """The database does not answer, or cannot be written."""
 
@@ -123,6 +144,13 @@ class Waiting:
 
     reason: str
     kind: WaitKind | None
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerBlind:
+    """Why a campaign's breaker cannot judge, in words for a person; empty when it can again. The campaign goes on."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +227,8 @@ class StoreCounted:
     """A store in numbers. `at` is epoch seconds.
 
     `entries` has every campaign that is not over, by its name, and of the others what is in doubt. `sendable` are
-    pending entries of campaigns that are to be sent, and may be by their schedules.
+    pending entries of campaigns that are to be sent, and may be by their schedules. `doubt_since` is when the earliest
+    request was made that left anything in doubt which still is, by the names of campaigns that have any.
     """
 
     at: float
@@ -209,29 +238,42 @@ class StoreCounted:
     sendable: int
     chunks: Mapping[ChunkStanding, int]
     workers: int
+    doubt_since: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class EventsRecorded:
     """A batch of events is durable, each counted once; the oldest was `lag_s` old.
 
-    `unreadable` messages were in it as well. `bounces` are those of `types`, by kind.
+    `unreadable` messages were in it as well. `bounces` are those of `types`, by kind. `copies` are rows of which a
+    second mail was seen for the first time.
     """
 
     types: Mapping[EventType, int]
     bounces: Mapping[BounceKind, int]
     lag_s: float
     unreadable: int
+    copies: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EventsHeldUp:
+    """Why events cannot be had from a queue, or not be kept, in words for a person; empty when it goes on."""
+
+    reason: str
 
 
 Fact: TypeAlias = (
     BatchSent
     | BatchAnswered
     | EntriesReturned
+    | EntriesSuppressed
+    | AddressesSuppressed
     | Committed
     | QuotaRead
     | PaceChanged
     | Waiting
+    | BreakerBlind
     | CircuitChanged
     | UnknownStatus
     | CampaignHalted
@@ -239,6 +281,7 @@ Fact: TypeAlias = (
     | LoopLagged
     | StoreCounted
     | EventsRecorded
+    | EventsHeldUp
 )
 
 

@@ -6,17 +6,21 @@ journal. Both go through the same guarded transitions, so a second copy would sh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import assert_never
 
 from bulksend.model import EntryOutcome, EntryState, Settlement, SettlementVerdict, Verdict
 from bulksend.outcome import EntryHistory
 
-__all__ = ["AttemptRecord", "LastOutcome", "Ledger", "replay"]
+__all__ = ["AttemptRecord", "LastOutcome", "Ledger", "Mail", "Past", "pasts_of", "proved", "replay"]
 
 _PENDING = EntryState.PENDING.to_bytes()
 _ACCEPTED = EntryState.ACCEPTED.to_bytes()
 _IN_FLIGHT = EntryState.IN_FLIGHT.to_bytes()
+_MAY_BE_SENT = (EntryState.ACCEPTED, EntryState.IN_DOUBT, EntryState.PENDING)
+"""What an event may yet refuse. What is pending may have been accepted before: in doubt, and then sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,29 +125,45 @@ class Ledger:
             case SettlementVerdict.RETURNED:
                 allowed, after = state == EntryState.DEAD, EntryState.PENDING
             case SettlementVerdict.REFUSED:
-                allowed, after = state in (EntryState.ACCEPTED, EntryState.IN_DOUBT), EntryState.DEAD
+                allowed, after = state in _MAY_BE_SENT, EntryState.DEAD
         if not allowed:
             return False
         self.states[i] = after
         if after is EntryState.PENDING:
             self.histories[i] = EntryHistory(due_at=settlement.at)
         else:
-            decided = (
-                EntryOutcome(Verdict.DEAD, "DROPPED", settlement.evidence)
-                if after is EntryState.DEAD
-                else EntryOutcome(Verdict.ACCEPTED, "SETTLED", settlement.evidence)
-            )
-            self.last[i] = LastOutcome(settlement.attempt_id, settlement.at, decided)
+            self.last[i] = LastOutcome(settlement.attempt_id, settlement.at, _decided(settlement))
         return True
 
     def count(self, state: EntryState) -> int:
         """How many entries are in a state."""
         return self.states.count(state)
 
+    def doubted_at(self) -> list[float]:
+        """When the requests were made that left entries in doubt, in epoch seconds, the earliest first."""
+        if not self.count(EntryState.IN_DOUBT):
+            return []
+        return sorted(self.last[i].sent_at for i in self.doubts if self.states[i] == EntryState.IN_DOUBT)
+
     @property
     def final(self) -> bool:
         """Whether nothing of this chunk is left to send."""
         return self.count(EntryState.PENDING) == 0 and self.count(EntryState.IN_FLIGHT) == 0
+
+
+def _decided(settlement: Settlement) -> EntryOutcome:
+    """What a decision that leaves nothing to be sent comes to."""
+    evidence = settlement.evidence
+    match settlement.verdict:
+        case SettlementVerdict.ACCEPTED:
+            return EntryOutcome(Verdict.ACCEPTED, "SETTLED", evidence, settlement.message_id)
+        case SettlementVerdict.REFUSED:
+            status, _, reason = evidence.partition(": ")
+            return EntryOutcome(Verdict.DEAD, status, reason, settlement.message_id)
+        case SettlementVerdict.DROP | SettlementVerdict.RESEND | SettlementVerdict.RETURNED:
+            return EntryOutcome(Verdict.DEAD, "DROPPED", evidence)
+        case _:
+            assert_never(settlement.verdict)
 
 
 def replay(entries: int, attempts: Iterable[AttemptRecord]) -> Ledger:
@@ -176,3 +196,103 @@ def _apply(ledger: Ledger, attempt: AttemptRecord) -> None:
         for place, i in enumerate(attempt.indices):
             if place not in excepted:
                 ledger.states[i] = EntryState.ACCEPTED
+
+
+# What events prove ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail that SES has made of an entry, as events tell: so it had accepted it. `at` is epoch seconds.
+
+    `refused` is REJECT or RENDERING_FAILURE where SES did not send it after all, with its `reason`.
+    """
+
+    message_id: str
+    at: float
+    refused: str = ""
+    reason: str = ""
+
+    @property
+    def evidence(self) -> str:
+        """What is kept of it as a settlement's evidence."""
+        if self.refused:
+            return f"{self.refused}: {self.reason}"
+        return f"SES reported mail {self.message_id} at {datetime.fromtimestamp(self.at, UTC):%F %T} UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What an entry's attempts and settlements say of it.
+
+    `known` are the message ids of all of them, `latest` those of the latest attempt alone, which has `attempt_id`.
+    """
+
+    state: EntryState
+    attempt_id: int
+    known: frozenset[str]
+    latest: frozenset[str]
+
+
+def pasts_of(
+    ledger: Ledger,
+    attempts: Iterable[AttemptRecord],
+    message_ids: Mapping[int, Sequence[str]],
+    places: Collection[int],
+) -> dict[int, Past]:
+    """The pasts of some entries of a chunk, by their places; of what was never attempted there is none.
+
+    `ledger` is what `attempts` come to; `message_ids` are of their answers, by attempt and place in the batch.
+    """
+    known: dict[int, set[str]] = {}
+    latest: dict[int, tuple[int, set[str]]] = {}
+    for attempt in attempts:
+        ids = message_ids.get(attempt.id, ())
+        for place, i in enumerate(attempt.indices):
+            if i in places:
+                latest[i] = (attempt.id, {ids[place]} if place < len(ids) and ids[place] else set())
+                known.setdefault(i, set()).update(latest[i][1])
+        for settlement in attempt.settlements:
+            if settlement.message_id and settlement.index in latest:
+                latest[settlement.index][1].add(settlement.message_id)
+                known[settlement.index].add(settlement.message_id)
+    return {
+        i: Past(EntryState(ledger.states[i]), attempt_id, frozenset(known[i]), frozenset(ids))
+        for i, (attempt_id, ids) in latest.items()
+    }
+
+
+def proved(past: Past, mails: Iterable[Mail]) -> tuple[SettlementVerdict, Mail] | None:
+    """What the mails of an entry prove that its past does not say: ACCEPTED or REFUSED, and by which of them.
+
+    A mail that no answer and no settlement knows of comes from an attempt that was in doubt, whichever that was: if SES
+    sent it, the entry is accepted. A mail that is known proves nothing of later attempts. Where SES has sent none of
+    those that count, the entry is dead. While an answer is awaited nothing is proved: the mail may be the one that the
+    answer will name. The order in which events come does not matter.
+    """
+    if past.state is EntryState.IN_FLIGHT:
+        return None
+    by_id = {mail.message_id: mail for mail in sorted(mails, key=lambda mail: bool(mail.refused))}
+    unknown = [mail for mail in by_id.values() if mail.message_id not in past.known]
+    sent = [mail for mail in unknown if not mail.refused]
+    if sent:
+        return None if past.state is EntryState.ACCEPTED else (SettlementVerdict.ACCEPTED, _first(sent))
+    not_sent = list(unknown)
+    match past.state:
+        case EntryState.ACCEPTED:
+            for message_id in past.latest:
+                mail = by_id.get(message_id)
+                if mail is None or not mail.refused:
+                    return None
+                not_sent.append(mail)
+        case EntryState.DEAD:
+            return None
+        case EntryState.PENDING | EntryState.IN_DOUBT:
+            pass
+        case _:
+            assert_never(past.state)
+    return (SettlementVerdict.REFUSED, _first(not_sent)) if not_sent else None
+
+
+def _first(mails: Iterable[Mail]) -> Mail:
+    return min(mails, key=lambda mail: (mail.at, mail.message_id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum, StrEnum, unique
 
 from bulksend.safety import Safety
@@ -195,7 +195,7 @@ class SettlementVerdict(StrEnum):
     RESEND     in doubt → pending.
     DROP       in doubt → dead.
     RETURNED   dead → pending: the campaign was at fault, or a person asks for a retry.
-    REFUSED    accepted or in doubt → dead: an event says that SES did not send what it had accepted.
+    REFUSED    accepted, in doubt or pending → dead: an event says that SES did not send what it had accepted.
     """
 
     ACCEPTED = "accepted"
@@ -207,13 +207,18 @@ class SettlementVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """A decision about one entry of one attempt. `index` is its place in the chunk, `at` epoch seconds."""
+    """A decision about one entry of one attempt. `index` is its place in the chunk, `at` epoch seconds.
+
+    `message_id` is of the mail that an event told of; people and policies know of none. The evidence of REFUSED begins
+    with its status: "RENDERING_FAILURE: text".
+    """
 
     attempt_id: int
     index: int
     verdict: SettlementVerdict
     evidence: str
     at: float
+    message_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +269,20 @@ class Batch:
     kind: BatchKind
     origin: int
 
+    @property
+    def places(self) -> dict[int, int]:
+        """By the rows of its entries, their places in the chunk."""
+        return {self.chunk.rows[i]: i for i in self.indices}
+
+    def without(self, settled: set[int]) -> Batch | None:
+        """What is left of it when these places are not to be sent; None if that is nothing."""
+        if not settled or settled.isdisjoint(self.indices):
+            return self
+        indices = [i for i in self.indices if i not in settled]
+        if not indices:
+            return None
+        return replace(self, indices=indices, recipients=sum(self.chunk.recipients[i] for i in indices))
+
     def payload(self) -> bytes | memoryview:
         """The batch's entries as JSON, separated by commas: one slice of the chunk when they are neighbours."""
         offsets, entries, indices = self.chunk.offsets, self.chunk.entries, self.indices
@@ -291,7 +310,7 @@ class Intent:
 class Withheld(Enum):
     """Why there is no intent.
 
-    SETTLED  evidence has accepted every entry of the batch since.
+    SETTLED  every entry of the batch has been settled since: accepted, or refused by an event.
     STOPPED  somebody has paused, halted or cancelled the campaign.
     LOST     the chunk is not this process's any more: its lease ran out.
     """
@@ -414,6 +433,7 @@ class Tally:
     """A campaign in numbers: rows = accepted + dead + in doubt + in flight + pending + skipped.
 
     `contradictions` counts entries whose attempts cannot all have been rightful, by the ledger's replay: it is 0.
+    `doubt_since` is when the earliest request was made that left anything in doubt which still is, in epoch seconds.
     """
 
     rows: int
@@ -424,6 +444,7 @@ class Tally:
     pending: int
     skipped: dict[SkipReason, int]
     contradictions: int = 0
+    doubt_since: float | None = field(default=None, compare=False)
 
     @property
     def adds_up(self) -> bool:
@@ -455,6 +476,8 @@ class ResultRow:
     """One row of the list and what became of it, as people export it. `at` is epoch seconds.
 
     `state` is accepted, dead, in_doubt, in_flight, pending or skipped; a skipped row's `status` is the reason's word.
+    From `fate` on it is what events tell of the mail: the weightiest that befell it, the kind of a bounce with SES's
+    subtype and the receiving server's words, and when each thing happened first. Empty where nothing was heard.
     """
 
     campaign: str
@@ -466,6 +489,19 @@ class ResultRow:
     message_id: str = ""
     attempts: int = 0
     at: float | None = None
+    fate: str = ""
+    bounce: str = ""
+    bounce_subtype: str = ""
+    diagnostic: str = ""
+    delivered_at: float | None = None
+    bounced_at: float | None = None
+    complained_at: float | None = None
+    delayed_at: float | None = None
+    rejected_at: float | None = None
+    rendering_failed_at: float | None = None
+    opened_at: float | None = None
+    clicked_at: float | None = None
+    unsubscribed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

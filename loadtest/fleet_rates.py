@@ -205,6 +205,7 @@ def recipients(folder: Path, server: Postgres, workers: int, count: int) -> Sent
             lease_s=30.0,
             max_in_flight=AT_ONCE,
             chunk_entries=ENTRIES,
+            fresh=True,
         ) as fleet,
     ):
         campaign = fleet.plan("sent", count // EACH * EACH)

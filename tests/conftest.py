@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from hypothesis import settings
 
 from bulksend.simulator import SimulatorProcess
 from tests.independent import Ministack, ministack_command
-from tests.postgres import Postgres, database
+from tests.postgres import Databases, Postgres
 
 os.environ["BOTO_DISABLE_CRT"] = "true"
 """As bulksend is installed by default: without awscrt. It is read when botocore is imported; one test takes it back."""
@@ -80,10 +79,16 @@ def _postgres_url(_isolation: None) -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture(scope="session")
+def _databases(_postgres_url: str) -> Iterator[Databases]:
+    with Databases(_postgres_url) as databases:
+        yield databases
+
+
 @pytest.fixture
-def database_url(_postgres_url: str) -> Iterator[str]:
+def database_url(_databases: Databases) -> Iterator[str]:
     """The URL of a database with bulksend's tables and nothing in them."""
-    with database(_postgres_url, f"bulksend_test_{secrets.token_hex(6)}") as url:
+    with _databases.empty() as url:
         yield url
 
 

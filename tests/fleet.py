@@ -51,7 +51,7 @@ class Fleet:
     """A store in PostgreSQL, a config.toml in `folder` that names it, and the workers started with that.
 
     `ses` is what it sends to, or the URL of that. Each worker opens few chunks of `chunk_entries` at a time, so that
-    there is something left for the others. What still lives at the end is killed.
+    there is something left for the others. `fresh` is as WorkerProcess has it. What still lives at the end is killed.
     """
 
     def __init__(
@@ -64,12 +64,14 @@ class Fleet:
         max_in_flight: int = 4,
         answer_timeout_s: float = 20.0,
         chunk_entries: int = 200,
+        fresh: bool = False,
     ) -> None:
         self.folder = folder
         self.url = url
         self._ses = ses
         self.max_in_flight = max_in_flight
         self._chunk_entries = chunk_entries
+        self._fresh = fresh
         self._stack = ExitStack()
         words: dict[str, object] = {
             "store": url,
@@ -173,7 +175,10 @@ class Fleet:
     def started(self, environment: Mapping[str, str] | None = None) -> WorkerProcess:
         """One more worker; it is not waited for."""
         made = WorkerProcess(
-            self.folder, "--config", str(self.folder / "config.toml"), environment=dict(environment or {})
+            self.folder,
+            *("--config", str(self.folder / "config.toml")),
+            environment=dict(environment or {}),
+            fresh=self._fresh,
         )
         self._stack.callback(made.__exit__, None, None, None)
         return made

@@ -14,10 +14,19 @@ from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
 
-from bulksend.admin import Face, Limits, PublicFace
+from bulksend.admin import Face, Limits, PublicFace, Unsubscribed
 from bulksend.errors import CampaignChangedError, CampaignUnknownError, ConfigError
 
-__all__ = ["TOKEN", "Answer", "OfficeInMemory", "Running", "face_in_thread", "public_face_in_thread", "say"]
+__all__ = [
+    "TOKEN",
+    "Answer",
+    "OfficeInMemory",
+    "Running",
+    "TokensInMemory",
+    "face_in_thread",
+    "public_face_in_thread",
+    "say",
+]
 
 TOKEN = "a-token-of-the-tests-0123456789"
 WAIT_S = 8.0
@@ -260,8 +269,34 @@ def face_in_thread(
         yield running
 
 
+class TokensInMemory:
+    """Satisfies Unsubscribing: what each token comes to, or fails with; and those who asked."""
+
+    def __init__(self, tokens: Mapping[str, Unsubscribed | Exception] | None = None) -> None:
+        self.tokens = dict(tokens or {})
+        self.unsubscribed: list[str] = []
+
+    async def knows(self, token: str) -> bool:
+        return token in self.tokens
+
+    async def unsubscribe(self, token: str) -> Unsubscribed:
+        self.unsubscribed.append(token)
+        done = self.tokens[token]
+        if isinstance(done, Exception):
+            raise done
+        return done
+
+
 @contextmanager
-def public_face_in_thread(limits: Limits | None = None) -> Iterator[Running]:
+def public_face_in_thread(limits: Limits | None = None, office: TokensInMemory | None = None) -> Iterator[Running]:
     """The face for strangers."""
-    with _in_thread(lambda: PublicFace("127.0.0.1", 0, limits=limits), [], asyncio.new_event_loop) as running:
+    faults: list[tuple[str, str]] = []
+    given = office or TokensInMemory()
+
+    def make() -> PublicFace:
+        return PublicFace(
+            given, "127.0.0.1", 0, report_fault=lambda kind, route: faults.append((kind, route)), limits=limits
+        )
+
+    with _in_thread(make, faults, asyncio.new_event_loop) as running:
         yield running

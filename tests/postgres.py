@@ -6,6 +6,7 @@ Where DATABASE_URL is set, tests that need no more than a database make theirs t
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import stat
@@ -13,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import distribution
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,36 @@ START_WITHIN_S = 30.0
 USER = "nobody"
 """Whom root has it run as."""
 FAST = ("-c", "shared_buffers=64MB", "-c", "max_connections=200", "-c", "autovacuum_naptime=10s")
+
+
+_ALONE = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+_MORE_THAN_ROWS = """
+WITH ours AS (SELECT oid FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema')
+SELECT 'column', c.oid::text, a.attname || a.atttypid || a.attnotnull || a.atthasdef || a.attisdropped
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE c.relnamespace IN (SELECT oid FROM ours)
+UNION ALL SELECT 'constraint', oid::text, conname FROM pg_constraint WHERE connamespace IN (SELECT oid FROM ours)
+UNION ALL SELECT 'function', oid::text, md5(prosrc) FROM pg_proc WHERE pronamespace IN (SELECT oid FROM ours)
+UNION ALL SELECT 'trigger', oid::text, tgname || tgenabled::text FROM pg_trigger
+UNION ALL SELECT 'migration', number::text, name FROM bulksend_migration
+UNION ALL SELECT 'store', count(*)::text, '' FROM store
+ORDER BY 1, 2, 3
+"""
+_EMPTY = """
+DO $$
+DECLARE one text;
+BEGIN
+    SET LOCAL session_replication_role = replica; -- in any order
+    FOR one IN SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables
+        WHERE schemaname !~ '^pg_' AND schemaname <> 'information_schema'
+        AND tablename NOT IN ('bulksend_migration', 'store')
+    LOOP EXECUTE 'DELETE FROM ' || one; END LOOP;
+    PERFORM setval(seqrelid, seqstart, false) FROM pg_sequence;
+    UPDATE store SET id = replace(gen_random_uuid()::text, '-', '');
+END $$
+"""
 
 
 class Postgres:
@@ -188,6 +219,46 @@ def database(url: str, name: str) -> Iterator[str]:
     finally:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+class Databases:
+    """Databases with bulksend's tables and nothing in them, one after the other: as a rule one, emptied anew each time.
+
+    To make one costs a hundred times as much. A test that has changed what is more than rows leaves it to nobody.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._stack = ExitStack()
+        self._made = ""
+        self._as_made: list[Any] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @contextmanager
+    def empty(self) -> Iterator[str]:
+        """The URL of one, for as long as this is open."""
+        if not self._made:
+            self._made = self._stack.enter_context(database(self._url, f"bulksend_test_{secrets.token_hex(6)}"))
+            self._as_made = rows(self._made, _MORE_THAN_ROWS)
+        yield self._made
+        try:
+            with psycopg.connect(self._made, autocommit=True) as connection:
+                connection.execute(_ALONE)
+                as_made = connection.execute(_MORE_THAN_ROWS).fetchall() == self._as_made
+                if as_made:
+                    connection.execute(_EMPTY)
+        except psycopg.Error:
+            as_made = False
+        if not as_made:
+            self._stack.close()
+            self._made = ""
 
 
 def rows(url: str, statement: str) -> list[Any]:

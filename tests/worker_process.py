@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,11 @@ from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.forked import Forked
+
 WITHIN_S = 30.0
+
+Process = Forked | subprocess.Popen[bytes]
 
 
 def until(condition: Callable[[], object], what: str, within_s: float = WITHIN_S) -> None:
@@ -30,18 +34,18 @@ def until(condition: Callable[[], object], what: str, within_s: float = WITHIN_S
 
 
 class WorkerProcess:
-    """A worker in a folder, with what else stands on its command line; killed at the end if it still lives."""
+    """A worker in a folder, with what else stands on its command line; killed at the end if it still lives.
 
-    def __init__(self, folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
-        self._log = (folder / f"worker-{time.monotonic_ns()}.log").open("w+", encoding="utf-8")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bulksend", "worker", *arguments],
-            cwd=folder,
-            env={"BULKSEND_HTTP_LISTEN": "127.0.0.1:0", **os.environ, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
+    A `fresh` one has a Python of its own, as people start it; the others are forked.
+    """
+
+    def __init__(
+        self, folder: Path, *arguments: str, environment: dict[str, str] | None = None, fresh: bool = False
+    ) -> None:
+        self._log = folder / f"worker-{time.monotonic_ns()}.log"
+        self._log.touch()
+        variables = {"BULKSEND_HTTP_LISTEN": "127.0.0.1:0", **os.environ, **(environment or {})}
+        self.process = (_fresh if fresh else _forked)(folder, ("worker", *arguments), variables, self._log)
 
     def __enter__(self) -> Self:
         try:
@@ -58,11 +62,10 @@ class WorkerProcess:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self._log.close()
 
     def said(self) -> str:
         """All that it has said."""
-        return Path(self._log.name).read_text("utf-8")
+        return self._log.read_text("utf-8")
 
     @property
     def url(self) -> str:
@@ -90,6 +93,22 @@ class WorkerProcess:
         """Tell it to stop; returns its exit code."""
         self.process.send_signal(number)
         return self.process.wait(WITHIN_S)
+
+
+def _forked(folder: Path, arguments: Sequence[str], environment: dict[str, str], log: Path) -> Process:
+    return Forked(*arguments, folder=folder, environment=environment, log=log)
+
+
+def _fresh(folder: Path, arguments: Sequence[str], environment: dict[str, str], log: Path) -> Process:
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "bulksend", *arguments],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
 
 
 def told(worker: WorkerProcess, name: str, **labels: str) -> float:

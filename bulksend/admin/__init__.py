@@ -9,6 +9,6 @@ from __future__ import annotations
 from bulksend.admin.face import Face, PublicFace
 from bulksend.admin.listener import Limits
 from bulksend.admin.openapi import document
-from bulksend.admin.ports import Office
+from bulksend.admin.ports import Office, Unsubscribed, Unsubscribing
 
-__all__ = ["Face", "Limits", "Office", "PublicFace", "document"]
+__all__ = ["Face", "Limits", "Office", "PublicFace", "Unsubscribed", "Unsubscribing", "document"]

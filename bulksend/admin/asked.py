@@ -15,7 +15,7 @@ from aiohttp import web
 from bulksend.admin.listener import Limits
 from bulksend.admin.refusals import Refusal, RefusedError
 
-__all__ = ["Key", "read_json", "read_path", "read_query", "want_json"]
+__all__ = ["Key", "read_body", "read_json", "read_path", "read_query", "want_json"]
 
 MAX_DEPTH = 32
 MAX_QUERY_KEYS = 32
@@ -95,7 +95,7 @@ async def read_json(request: web.BaseRequest, limits: Limits) -> Mapping[str, ob
     Raises:
         RefusedError: 413, 408 or 400: it is too large, too slow, or no JSON object.
     """
-    body = await _read(request, limits)
+    body = await read_body(request, limits.body_bytes, limits.body_s)
     if not body:
         return {}
     try:
@@ -108,24 +108,25 @@ async def read_json(request: web.BaseRequest, limits: Limits) -> Mapping[str, ob
     return value
 
 
-async def _read(request: web.BaseRequest, limits: Limits) -> bytes:
-    too_large = Refusal(413, f"The body is over {limits.body_bytes} bytes", "Send less.", close=True)
-    if (request.content_length or 0) > limits.body_bytes:
+async def read_body(request: web.BaseRequest, most_bytes: int, within_s: float) -> bytes:
+    """The body, of at most so many bytes. Raises RefusedError: 413, 408 or 400."""
+    too_large = Refusal(413, f"The body is over {most_bytes} bytes", "Send less.", close=True)
+    if (request.content_length or 0) > most_bytes:
         raise RefusedError(too_large)
     pieces: list[bytes] = []
     size_bytes = 0
     try:
-        async with asyncio.timeout(limits.body_s):
+        async with asyncio.timeout(within_s):
             if request.headers.get("Expect", "").lower() == "100-continue":
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 request.writer.output_size = 0  # nothing of the answer itself has been sent
             while piece := await request.content.readany():
                 size_bytes += len(piece)
-                if size_bytes > limits.body_bytes:
+                if size_bytes > most_bytes:
                     raise RefusedError(too_large)
                 pieces.append(piece)
     except TimeoutError:
-        error = f"The body did not arrive within {limits.body_s:g} s"
+        error = f"The body did not arrive within {within_s:g} s"
         raise RefusedError(Refusal(408, error, "Send it faster.", close=True)) from None
     except (ConnectionError, web.RequestPayloadError):
         # Mostly the client has left, and nobody hears this.

@@ -10,15 +10,16 @@ from aiohttp import web
 
 from bulksend.admin.entrance import Entrance
 from bulksend.admin.listener import Limits, Listener
-from bulksend.admin.ports import Office
+from bulksend.admin.ports import Office, Unsubscribing
 from bulksend.admin.refusals import UNEXPECTED, Refusal, RefusedError, refusal_of
 from bulksend.admin.routes import Asked, Route, find
+from bulksend.admin.unsubscribe import UnsubscribePages
 from bulksend.errors import BulksendError
 
 __all__ = ["Face", "PublicFace"]
 
 _BUSY = Refusal(503, "Too many requests for campaigns are at work", "Ask again when some of them are answered.")
-_NOTHING_HERE = Refusal(404, "There is nothing here", "")
+_LATER = Refusal(503, "That could not be done now", "Try again later.", headers={"Retry-After": "600"})
 
 
 class Face:
@@ -110,14 +111,27 @@ class Face:
 
 
 class PublicFace:
-    """What strangers may call: nothing yet. It has none of the operators' routes, and asks for no token.
+    """What strangers may call: one-click unsubscription. It has none of the operators' routes, and asks for no token.
+
+    `report_fault` is told of what nobody expected, as the other face's is.
 
     Raises:
         ServerError: at entry, when the address and port cannot be had.
     """
 
-    def __init__(self, host: str, port: int, *, limits: Limits | None = None) -> None:
-        self._listener = Listener(self._answer, host, port, limits or Limits())
+    def __init__(
+        self,
+        office: Unsubscribing,
+        host: str,
+        port: int,
+        *,
+        report_fault: Callable[[str, str], None],
+        limits: Limits | None = None,
+    ) -> None:
+        limits = limits or Limits()
+        self._pages = UnsubscribePages(office, limits)
+        self._report_fault = report_fault
+        self._listener = Listener(self._answer, host, port, limits)
 
     async def __aenter__(self) -> Self:
         await self._listener.__aenter__()
@@ -139,5 +153,10 @@ class PublicFace:
         return f"The public HTTP face listens on {self.url}, for anybody. It speaks plain HTTP, not TLS."
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        del request
-        return _NOTHING_HERE.answer()
+        try:
+            return await self._pages.answer(request)
+        except RefusedError as error:
+            return error.refusal.answer()
+        except Exception as error:  # noqa: BLE001  a fault in one request is told, and must not end the worker
+            self._report_fault(type(error).__qualname__, "unsubscribe")
+        return _LATER.answer()

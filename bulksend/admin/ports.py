@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from enum import Enum, unique
 from typing import Literal, Protocol
 
-__all__ = ["Format", "Office"]
+__all__ = ["Format", "Office", "Unsubscribed", "Unsubscribing"]
 
 Format = Literal["csv", "jsonl"]
 
@@ -83,4 +84,29 @@ class Office(Protocol):
             SnapshotError: the snapshot is missing or damaged.
             UsageError: the campaign was pruned.
         """
+        ...
+
+
+@unique
+class Unsubscribed(Enum):
+    """What an unsubscription came to.
+
+    NOBODY_KNOWN  the token is good, and whom the mail went to is not known here any more.
+    NOT_OURS      nobody here has made the token.
+    """
+
+    DONE = "done"
+    NOBODY_KNOWN = "nobody known"
+    NOT_OURS = "not ours"
+
+
+class Unsubscribing(Protocol):
+    """What the public face needs. Neither call tells by its time whether there is such a mail."""
+
+    async def knows(self, token: str) -> bool:
+        """Whether the token is one of ours; without the store."""
+        ...
+
+    async def unsubscribe(self, token: str) -> Unsubscribed:
+        """Write no more to whoever that mail went to; as often as anybody likes. Raises BulksendError."""
         ...

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 from bulksend import __version__
@@ -132,6 +134,8 @@ def direct_session() -> type:
     Following one would post a batch again, and to whatever host an answer names.
     """
     from aiobotocore.httpsession import AIOHTTPSession  # noqa: PLC0415
+    from aiohttp import TCPConnector  # noqa: PLC0415
+    from botocore.httpsession import get_cert_path  # noqa: PLC0415
 
     class DirectSession(AIOHTTPSession):  # type: ignore[misc]
         def _get_ssl_context(self) -> Any:
@@ -139,10 +143,28 @@ def direct_session() -> type:
             context.check_hostname = True  # the SDK leaves that to urllib3, which is not there
             return context
 
+        def _create_connector(self, proxy_url: str | None) -> Any:
+            if proxy_url or self._cert_file or not self._verify:
+                return super()._create_connector(proxy_url)
+            bundle = get_cert_path(self._verify)
+            trusted = _trusting(bundle, Path(bundle).stat().st_mtime_ns)
+            return TCPConnector(limit=self._max_pool_connections, ssl=trusted, **self._connector_args)
+
         async def _get_session(self, proxy_url: str | None) -> Any:
             return _WithoutRedirects(await super()._get_session(proxy_url))
 
     return DirectSession
+
+
+@lru_cache(maxsize=4)
+def _trusting(bundle: str, written_ns: int) -> ssl.SSLContext:  # noqa: ARG001  one that was written anew is read anew
+    """Whom a file of certificates vouches for: to read the SDK's own takes 30 ms, and each client would do it."""
+    from botocore.httpsession import create_urllib3_context  # noqa: PLC0415
+
+    context: ssl.SSLContext = create_urllib3_context()
+    context.check_hostname = True
+    context.load_verify_locations(bundle)
+    return context
 
 
 class _WithoutRedirects:

@@ -14,12 +14,42 @@ from typing import IO
 
 from cyclopts import CycloptsError, UnknownCommandError
 
-from bulksend.cli import account, completion, deciding, looking, reporting, sending, serving
+from bulksend.cli import (
+    account,
+    completion,
+    deciding,
+    doctor,
+    endpoint,
+    event_setup,
+    events,
+    looking,
+    reporting,
+    sending,
+    serving,
+    suppression,
+    tracing,
+)
 from bulksend.cli.app import ORDER, app
 from bulksend.cli.terminal import complain, for_people
 from bulksend.errors import BulksendError, ExitCode, UsageError
 
-__all__ = ["account", "completion", "deciding", "looking", "main", "reporting", "run", "sending", "serving"]
+__all__ = [
+    "account",
+    "completion",
+    "deciding",
+    "doctor",
+    "endpoint",
+    "event_setup",
+    "events",
+    "looking",
+    "main",
+    "reporting",
+    "run",
+    "sending",
+    "serving",
+    "suppression",
+    "tracing",
+]
 
 for place, verb in enumerate(ORDER):
     app[verb].sort_key = place

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bulksend.config import Settings
     from bulksend.worker import Target
 
-__all__ = ["COMMON", "ORDER", "Common", "Output", "States", "app", "target_of"]
+__all__ = ["COMMON", "ORDER", "Common", "Fates", "Output", "States", "app", "target_of"]
 
 app = App(
     name="bulksend",
@@ -27,14 +27,25 @@ app = App(
 )
 
 ORDER = (
-    *("plan", "send", "status", "pause", "resume", "cancel"),
+    *("doctor", "plan", "send", "status", "pause", "resume", "cancel"),
     *("submit", "worker", "migrate"),
-    *("results", "report", "resolve", "retry", "prune", "forget"),
-    *("quota", "template", "config", "demo", "simulate", "completion"),
+    *("results", "trace", "report", "resolve", "retry", "prune", "forget"),
+    *("quota", "template", "events", "suppression", "endpoint", "config", "demo", "simulate", "completion"),
 )
 """The verbs as they are needed one after the other; help has them so."""
 
 Output = Literal["text", "json"]
+Fates = Literal[
+    "delivered",
+    "bounced",
+    "complained",
+    "delayed",
+    "rejected",
+    "rendering_failed",
+    "opened",
+    "clicked",
+    "unsubscribed",
+]
 States = Literal["accepted", "dead", "in_doubt", "in_flight", "pending", "skipped"]
 
 

@@ -12,6 +12,9 @@ from bulksend.cli.app import COMMON, Common, Output, app, target_of
 from bulksend.cli.terminal import ask, for_people, print_facts, print_json, some
 from bulksend.errors import ExitCode, UsageError
 
+MANY = 100
+"""Entries that are decided at once without a question."""
+
 
 @app.command
 def resolve(
@@ -21,11 +24,16 @@ def resolve(
     resend: Annotated[bool, Parameter(negative="")] = False,
     drop: Annotated[bool, Parameter(negative="")] = False,
     row: Annotated[list[int] | None, Parameter(negative="")] = None,
+    status: Annotated[str, Parameter(show_default=False)] = "",
+    older_than: str | None = None,
     why: Annotated[str, Parameter(show_default=False)] = "a person's decision",
+    yes: Annotated[bool, Parameter(alias="-y", negative="")] = False,
     output: Output = "text",
     common: Common = COMMON,
 ) -> int:
     """Show what is in doubt, or decide it: SES may have accepted these entries, and no answer says so.
+
+    What events prove is settled first.
 
     Args:
         campaign: The campaign file, or its name.
@@ -33,7 +41,10 @@ def resolve(
         resend: They were not: send them again (31 minutes after their request at the earliest).
         drop: Give them up: dead letters.
         row: Only this row of the list; may be given more than once.
+        status: Only those with this status, such as NO_ANSWER.
+        older_than: Only what has been in doubt for so long, such as "31 min", "2 h" or "1 day".
         why: The evidence, kept in the journal.
+        yes: Do not ask, however many they are.
         output: text for people, json for programs.
         common: Common options.
     """
@@ -53,21 +64,47 @@ def resolve(
     if len(chosen) > 1:
         raise UsageError("--accepted, --resend and --drop exclude each other")
     target = target_of(campaign, common.settings())
-    found = list(worker.doubts(target.store, target.campaign(), row or ()))
+    target.store.refuse_pruned(target.campaign())
+    settled = worker.settle(target.store, target.campaign())
+    older_than_s = _duration_s(older_than)
+    found = list(worker.doubts(target.store, target.campaign(), row or (), status=status, older_than_s=older_than_s))
     if missing := sorted(set(row or ()).difference(d.row for d in found)):
         raise UsageError(
             f"not in doubt, or not in the list: row {', '.join(map(str, missing))}; nothing was decided",
             hint=f"What is in doubt: bulksend resolve {target.name}. A row's state: bulksend results {target.name}.",
         )
     people = for_people()
+    if settled.mispaired:
+        people.print(
+            f"[yellow]Events tell of {settled.mispaired:,} mails under other rows than SES's answers did:[/] "
+            "results are not in the order of the entries, so what the journal says of single rows may be another's.",
+        )
+    now = target.store.journal.now()
     if not chosen:
         if output == "json":
             print_json(
-                [{"row": d.row, "at": d.report.at, "reason": d.report.reason, "forgotten": d.forgotten} for d in found]
+                [
+                    {
+                        "row": d.row,
+                        "at": d.report.at,
+                        "age_s": None if d.report.at is None else max(0.0, now - d.report.at),
+                        "status": d.report.status,
+                        "reason": d.report.reason,
+                        "forgotten": d.forgotten,
+                    }
+                    for d in found
+                ]
             )
-        elif not print_doubts(people, ((d.row, d.report.status, d.report.reason, d.report.at) for d in found)):
-            people.print("Nothing is in doubt.")
+        elif not print_doubts(people, ((d.row, d.report.status, d.report.reason, d.report.at) for d in found), now=now):
+            people.print("Nothing of that kind is in doubt." if status or older_than else "Nothing is in doubt.")
         return int(ExitCode.SOME_IN_DOUBT if found else ExitCode.DONE)
+    if len(found) > MANY and not yes:
+        ask(
+            people,
+            f"Decide {chosen[0].value} for {len(found):,} entries of {target.name}?",
+            verb="decide",
+            otherwise=f"Nothing was decided: {len(found):,} entries are in doubt.",
+        )
     done = worker.resolve(target.store, target.campaign(), found, chosen[0], why)
     if output == "json":
         print_json(
@@ -85,6 +122,17 @@ def resolve(
     if chosen[0] is SettlementVerdict.RESEND and done.decided:
         people.print(f"They are pending again: bulksend resume {target.name}", highlight=False)
     return int(ExitCode.SOME_IN_DOUBT if done.left else ExitCode.DONE)
+
+
+def _duration_s(text: str | None) -> float:
+    from bulksend.safety import duration_of  # noqa: PLC0415
+
+    if text is None:
+        return 0.0
+    try:
+        return duration_of(text)
+    except ValueError as error:
+        raise UsageError(f"--older-than {error}", hint='Write it so: "31 min", "2 h", "1 day".') from None
 
 
 @app.command

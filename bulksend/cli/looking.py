@@ -6,13 +6,13 @@ import io
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from bulksend.cli.app import COMMON, Common, Output, States, app, target_of
+from bulksend.cli.app import COMMON, Common, Fates, Output, States, app, target_of
 from bulksend.cli.terminal import (
     console,
     for_people,
@@ -23,13 +23,14 @@ from bulksend.cli.terminal import (
     private_file,
     some,
 )
-from bulksend.errors import ExitCode, UsageError
+from bulksend.errors import BulksendError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bulksend.model import Campaign, ResultRow
     from bulksend.worker import Standing, Target
+    from bulksend.worker.settlement import Settler
 
 WATCH_EVERY_S = 1.0
 START_WITHIN_S = 600.0
@@ -59,10 +60,20 @@ def status(
                 "--watch is for one campaign", hint="Name it: bulksend status NAME --watch. bulksend status lists them."
             )
         return _list_campaigns(output, common)
+    from bulksend.worker.settlement import Settler  # noqa: PLC0415
+
     target = target_of(campaign, common.settings())
+    settler = Settler(target.store)
     if watch:
-        return _watch(target, output)
+        return _watch(target, output, settler)
+    _settle(target, settler)
     return int(ExitCode.DONE if print_facts(target, output) else ExitCode.UNEXPECTED)
+
+
+def _settle(target: Target, settler: Settler) -> None:
+    """What events prove; where that cannot be written, or the list is damaged, the numbers stand without it."""
+    with suppress(BulksendError):
+        settler.settle(target.campaign())
 
 
 def _list_campaigns(output: Output, common: Common) -> int:
@@ -75,7 +86,8 @@ def _list_campaigns(output: Output, common: Common) -> int:
     if output == "json":
         print_json(
             [
-                campaign_facts(one.campaign, one.tally, orphaned=one.orphaned) | {"created_at": one.campaign.created_at}
+                campaign_facts(one.campaign, one.tally, one.became, orphaned=one.orphaned)
+                | {"created_at": one.campaign.created_at}
                 for one in found
             ]
         )
@@ -86,7 +98,7 @@ def _list_campaigns(output: Output, common: Common) -> int:
     return int(ExitCode.DONE if all(one.tally.adds_up for one in found) else ExitCode.UNEXPECTED)
 
 
-def _watch(target: Target, output: Output) -> int:
+def _watch(target: Target, output: Output, settler: Settler) -> int:
     """Show what is new, until the campaign has ended or stopped, or nobody is there who would send it."""
     from bulksend.model import CampaignState  # noqa: PLC0415
 
@@ -95,6 +107,7 @@ def _watch(target: Target, output: Output) -> int:
     why = ""
     with _screen(output) as show:
         while True:
+            _settle(target, settler)
             standing = target.standing()
             name, state = standing.campaign.name, standing.campaign.state
             if shown != standing:
@@ -131,7 +144,7 @@ def _screen(output: Output) -> Iterator[Callable[[Standing], None]]:
         sys.stdout.flush()
 
     def as_line(standing: Standing) -> None:
-        print_json_line(campaign_facts(standing.campaign, standing.tally, orphaned=standing.orphaned))
+        print_json_line(campaign_facts(standing.campaign, standing.tally, standing.became, orphaned=standing.orphaned))
 
     def in_place(standing: Standing) -> None:
         # On a console of its own: what is printed on that of a live display comes with a copy of the display.
@@ -155,6 +168,7 @@ def results(
     *,
     state: Annotated[list[States] | None, Parameter(negative="")] = None,
     status: str | None = None,
+    fate: Annotated[list[Fates] | None, Parameter(negative="")] = None,
     address: str | None = None,
     format: Literal["csv", "jsonl", "parquet", "list"] = "csv",  # noqa: A002  the option's name
     out: Path | None = None,
@@ -172,6 +186,7 @@ def results(
         campaign: The campaign file, or its name.
         state: Only rows in this state; may be given more than once.
         status: Only rows with this status, DROPPED for instance.
+        fate: Only rows of which events tell this; may be given more than once. Not for lists.
         address: Only rows of this address: whether she got it, and if not, why. Not that of copies (cc, bcc).
         format: csv, jsonl, parquet (which needs --out), or list.
         out: The file to write (readable by its owner only); standard output if not given.
@@ -180,14 +195,18 @@ def results(
     from bulksend import worker  # noqa: PLC0415
     from bulksend.recipients import forgettable, write_results_parquet  # noqa: PLC0415
     from bulksend.report import write_results  # noqa: PLC0415
+    from bulksend.worker.settlement import Settler  # noqa: PLC0415
 
     if format == "parquet" and out is None:
         raise UsageError("parquet is for files, not for standard output", hint="Name a file: --out results.parquet.")
     if format == "list" and address is not None:
         raise UsageError("--address is for looking someone up, not for lists", hint="Choose another --format.")
+    if format == "list" and fate:
+        raise UsageError("--fate is not for lists", hint="Choose another --format.")
     target = target_of(campaign, common.settings())
     found = target.campaign()
     target.store.refuse_pruned(found)
+    _settle(target, Settler(target.store))
     people = for_people()
 
     if format == "list":
@@ -197,7 +216,7 @@ def results(
         return write_results(rows(), "jsonl" if format == "jsonl" else "csv", to)
 
     def rows() -> Iterator[ResultRow]:
-        every = (r for r in worker.results(target.store, found, state or ()) if status in (None, r.status))
+        every = (r for r in worker.results(target.store, found, state or (), fate or ()) if status in (None, r.status))
         if address is None:
             return every
         wanted = {address.strip().lower(), forgettable(address)}

@@ -18,6 +18,7 @@ def report(
     *,
     out: Path | None = None,
     addresses: Annotated[bool, Parameter(negative="")] = False,
+    ses: Annotated[bool, Parameter(negative="")] = False,
     output: Output = "text",
     common: Common = COMMON,
 ) -> int:
@@ -29,6 +30,8 @@ def report(
         campaign: The campaign file, or its name.
         out: The file to write (readable by its owner only); CAMPAIGN-report.html in the current folder if not given.
         addresses: Show the addresses of the rows that are listed. The page says so at its top.
+        ses: Ask SES for its own metrics of the campaign's configuration set (Virtual Deliverability Manager), and show
+            them beside those of the events.
         output: text for people, json for programs: the numbers of status, and the file.
         common: Common options.
     """
@@ -40,7 +43,7 @@ def report(
     out = out or Path(f"{target.name}-report.html")
     if out.is_dir():
         raise UsageError(f"{out} is a folder", hint=f"Name a file in it: --out {out / f'{target.name}-report.html'}.")
-    reported = report_on(target.store, target.name, settings, with_addresses=addresses)
+    reported = report_on(target.store, target.name, settings, with_addresses=addresses, by_ses=ses)
     found = reported.report
     page = render_page(found).encode()
     with private_file(out) as file:
@@ -49,7 +52,7 @@ def report(
     if reported.warning:
         people.print(f"without rows of the list: {reported.warning}", highlight=False, markup=False)
     if output == "json":
-        facts = campaign_facts(found.campaign, found.tally, orphaned=found.orphaned)
+        facts = campaign_facts(found.campaign, found.tally, found.became, orphaned=found.orphaned)
         print_json(facts | {"file": str(out), "size_bytes": len(page), "with_addresses": found.with_addresses})
     else:
         personal = ", with addresses of recipients" if found.with_addresses else ""

@@ -59,9 +59,12 @@ def plan(
         output: text for people, json for programs.
         common: Common options.
     """
-    target = target_of(campaign, common.settings(), to_plan=True)
-    plan_target(target, common.settings(), again=again, limit=limit)
+    settings = common.settings()
+    target = target_of(campaign, settings, to_plan=True)
+    is_new = plan_target(target, settings, again=again, limit=limit)
     found = target.campaign()
+    if is_new:
+        _print_prospects(target, found, found.recipients, settings)
     print_facts(target, output)
     return int(ExitCode.DONE if found.entries else ExitCode.USAGE)
 
@@ -122,6 +125,7 @@ def send(
             pending = target.store.journal.tally(found).pending
             if not shown:
                 print_plan(people, found, ())
+            _print_prospects(target, found, found.recipients if pending == found.entries else pending, settings)
             ask(
                 people,
                 f"Send to {found.recipients:,} recipients?"
@@ -300,6 +304,15 @@ def plan_target(
             highlight=False,
         )
     return planned.is_new
+
+
+def _print_prospects(target: Target, found: Campaign, recipients: int, settings: Settings) -> None:
+    """How long it takes, and what of the account stands in its way, where that can be had at once."""
+    from bulksend.report import print_prospects  # noqa: PLC0415
+    from bulksend.worker.outlook import prospects  # noqa: PLC0415
+    from bulksend.worker.running import pace_of  # noqa: PLC0415
+
+    print_prospects(for_people(), prospects(found, recipients, settings, pace_of(settings), target.store))
 
 
 def _settings(common: Common, metrics_port: int | None, metrics_textfile: Path | None) -> Settings:

@@ -48,9 +48,9 @@ def print_standing(standing: Standing, output: Output, to: Console) -> None:
     from bulksend.report import campaign_facts, print_status  # noqa: PLC0415
 
     if output == "json":
-        print_json(campaign_facts(standing.campaign, standing.tally, orphaned=standing.orphaned))
+        print_json(campaign_facts(standing.campaign, standing.tally, standing.became, orphaned=standing.orphaned))
     else:
-        print_status(to, standing.campaign, standing.tally, orphaned=standing.orphaned)
+        print_status(to, standing.campaign, standing.tally, standing.became, orphaned=standing.orphaned)
 
 
 def some(count: int, noun: str) -> str:

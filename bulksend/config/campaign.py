@@ -25,6 +25,7 @@ from bulksend.config.fields import (
     RowHeaders,
     RowTags,
     Tags,
+    UnsubscribeUrl,
     WindowText,
     as_json,
     campaign_name,
@@ -32,6 +33,7 @@ from bulksend.config.fields import (
     json_table,
     list_beside,
 )
+from bulksend.config.safety import SafetyTable, contradictions
 from bulksend.config.source import Fault, Table, check, config_error, put, read_toml
 from bulksend.schedule import MAX_PRIORITY, Schedule, Window
 
@@ -44,6 +46,7 @@ __all__ = [
     "Recipients",
     "ScheduleTable",
     "Sender",
+    "UnsubscribeTable",
     "campaign_of_tables",
     "frozen_keys",
     "load_campaign",
@@ -54,6 +57,7 @@ InDoubtPolicy = Literal["hold", "resend"]
 
 _MAX_INLINE_BYTES = 1024 * 1024
 _SHORT_CHARACTERS = 100
+_OF_UNSUBSCRIBE = ("list-unsubscribe", "list-unsubscribe-post")
 
 
 class Sender(Table):
@@ -155,6 +159,15 @@ class ScheduleTable(Table):
         )
 
 
+class UnsubscribeTable(Table):
+    """[unsubscribe]: how mail programs unsubscribe their reader with one click (RFC 8058)."""
+
+    url: UnsubscribeUrl
+    """Where they post to: an https:// URL that leads to the public listener of a worker, {token} in it."""
+    mailto: BareAddress | None = None
+    """An address that is named beside it, for programs that know nothing else; what comes there is not read."""
+
+
 class CampaignFile(Table):
     """A campaign file, validated. Made by load_campaign."""
 
@@ -164,6 +177,8 @@ class CampaignFile(Table):
     recipients: Recipients
     policy: Policy = Field(default_factory=Policy)
     schedule: ScheduleTable = Field(default_factory=ScheduleTable)
+    safety: SafetyTable = Field(default_factory=SafetyTable)
+    unsubscribe: UnsubscribeTable | None = None
     _path: Path = PrivateAttr(default=Path())
 
     @property
@@ -213,6 +228,8 @@ def _checked(tables: dict[str, Any], source_of: Callable[[str], str], path: Path
         tables.setdefault(section, {})
     campaign, faults = check(CampaignFile, tables, lambda key: (source_of(key), key), {"folder": path.parent})
     faults += _content_faults(tables["content"], source_of("content"))
+    faults += [Fault(source_of(key), key, problem) for key, problem in contradictions(tables.get("safety"))]
+    faults += _unsubscribe_faults(tables, source_of)
     if campaign is None or faults:
         raise config_error(faults, hint=hint)
     campaign._path = path  # noqa: SLF001  # a private attribute, so that no key of the file can set it
@@ -222,8 +239,8 @@ def _checked(tables: dict[str, Any], source_of: Callable[[str], str], path: Path
 def frozen_keys(campaign: CampaignFile, attached: Sequence[AttachedFile] | None = None) -> dict[str, str]:
     """Every key that is bound when the campaign is planned, with its value as JSON; keys that are not set are left out.
 
-    Left out as well: name, recipients.path (the list itself has a digest), and policy and schedule, which may change.
-    Values of more than 100 characters are given as their SHA-256. An attachment is bound by its bytes
+    Left out as well: name, recipients.path (the list itself has a digest), and policy, schedule and safety, which may
+    change. Values of more than 100 characters are given as their SHA-256. An attachment is bound by its bytes
     (`content.attachments.1.sha256`) and its attributes, not by its path; `attached` are the attachments where they have
     been read already.
 
@@ -235,7 +252,14 @@ def frozen_keys(campaign: CampaignFile, attached: Sequence[AttachedFile] | None 
     tables = campaign.model_dump(
         mode="json",
         by_alias=True,
-        exclude={"name": True, "policy": True, "schedule": True, "content": {"attachments"}, "recipients": {"path"}},
+        exclude={
+            "name": True,
+            "policy": True,
+            "schedule": True,
+            "safety": True,
+            "content": {"attachments"},
+            "recipients": {"path"},
+        },
     )
     tables["content"]["attachments"] = {
         str(place): {
@@ -260,6 +284,26 @@ def _content_faults(content: object, source: str) -> Iterator[Fault]:
     if len(chosen) != 1:
         said = f"has {' and '.join(chosen)}" if chosen else "has none"
         yield Fault(source, "content", f"must have exactly one of template, template_arn and inline; it {said}")
+
+
+def _unsubscribe_faults(tables: Mapping[str, object], source_of: Callable[[str], str]) -> Iterator[Fault]:
+    """With [unsubscribe], the two headers are not the campaign's to set, and have to have room beside its own."""
+    if "unsubscribe" not in tables:
+        return
+    for section in ("content", "recipients"):
+        table = tables[section]
+        headers = table.get("headers") if isinstance(table, dict) else None
+        if not isinstance(headers, dict):
+            continue
+        key = f"{section}.headers"
+        for name in headers:
+            if str(name).lower() in _OF_UNSUBSCRIBE:
+                yield Fault(
+                    source_of(key), f"{key}.{name}", "is a header that [unsubscribe] sets: leave out one of them"
+                )
+        if section == "recipients" and MAX_HEADERS - len(_OF_UNSUBSCRIBE) < len(headers) <= MAX_HEADERS:
+            most = MAX_HEADERS - len(_OF_UNSUBSCRIBE)
+            yield Fault(source_of(key), key, f"must have at most {most} headers beside those of [unsubscribe]")
 
 
 def _leaves(value: object, key: str) -> Iterator[tuple[str, object]]:

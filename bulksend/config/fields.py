@@ -12,6 +12,7 @@ from email.header import Header
 from email.utils import formataddr
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, Field, ValidationInfo
@@ -33,6 +34,7 @@ __all__ = [
     "RowTags",
     "Tags",
     "TemplateName",
+    "UnsubscribeUrl",
     "WindowText",
     "as_json",
     "campaign_name",
@@ -207,6 +209,24 @@ def _header_text(text: str) -> str:
     return text
 
 
+def _unsubscribe_url(text: str) -> str:
+    # RFC 8058, 3.1: an HTTPS URI, in angle brackets in the header; RFC 3986, 2: what else is no character of a URI.
+    if not re.fullmatch(r"https://[!$-;=?-Z_a-z~\[\]{}]{1,700}", text):
+        raise ValueError("must be an https:// URL such as 'https://example.com/u/{token}', in plain ASCII")
+    if text.count("{token}") != 1 or re.search(r"[{}]", text.replace("{token}", "")):
+        raise ValueError("must have {token} in it exactly once, and no other braces")
+    try:
+        parts = urlsplit(text)
+        sound = bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError("must be a URL with a host, and without user or password")
+    if "{token}" not in parts.path + parts.query:
+        raise ValueError("must have {token} in its path or query: whoever is called gets nothing else of it")
+    return text
+
+
 def _window(text: str) -> str:
     return str(Window.parse(text))
 
@@ -281,10 +301,15 @@ def file_beside(value: object, info: ValidationInfo) -> object:
 
 
 def list_beside(value: object, info: ValidationInfo) -> object:
-    """The same, but for the URL of an object or a folder of S3, which is kept as it is."""
+    """The same, but for the URL of an object or a folder of S3, or of a contact list of SES, which is kept as it is."""
+    if isinstance(value, str) and value.startswith("contacts://"):
+        # API reference, CreateContactList; its topics' names are made of the same characters.
+        if not re.fullmatch(r"contacts://[A-Za-z0-9_-]{1,64}(?:\?topic=[A-Za-z0-9_-]{1,64})?", value):
+            raise ValueError("must be a contact list such as 'contacts://LIST', or 'contacts://LIST?topic=TOPIC'")
+        return value
     if isinstance(value, str) and "://" in value:
         if not re.fullmatch(r"s3://[A-Za-z0-9._-]+/[^\x00-\x1f\x7f?#]+", value):
-            raise ValueError("must be a path, or an S3 URL such as 's3://bucket/lists/list.csv'")
+            raise ValueError("must be a path, or an S3 URL such as 's3://bucket/lists/list.csv', or contacts://LIST")
         return value
     if not isinstance(value, str | Path):
         raise ValueError("must be text: a path, or an S3 URL")  # noqa: TRY004  pydantic wants a ValueError
@@ -306,6 +331,7 @@ RowHeaders = Annotated[
 ]
 RowTags = dict[Annotated[str, AfterValidator(_tag_name)], Annotated[str, AfterValidator(_tag_text)]]
 WindowText = Annotated[str, AfterValidator(_window)]
+UnsubscribeUrl = Annotated[str, AfterValidator(_unsubscribe_url)]
 EndpointId = Annotated[str, AfterValidator(_endpoint_id)]
 TemplateName = Annotated[str, AfterValidator(_template_name)]
 Delimiter = Annotated[str, AfterValidator(_delimiter)]

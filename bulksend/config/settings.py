@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainSerializer, ValidationInfo
@@ -15,6 +15,7 @@ from bulksend.config.source import Fault, Table, check, config_error, dotted_key
 __all__ = [
     "AwsSettings",
     "EngineSettings",
+    "EventsSettings",
     "FleetSettings",
     "HttpSettings",
     "LogSettings",
@@ -22,6 +23,7 @@ __all__ = [
     "PacingSettings",
     "Settings",
     "TransportSettings",
+    "UnsubscribeSettings",
     "WorkerSettings",
     "load_settings",
 ]
@@ -50,6 +52,13 @@ def _endpoint(text: str) -> str:
         sound = False
     if not sound or parts.query or parts.fragment or "@" in parts.netloc or re.search(r"[\x00-\x20\x7f]", text):
         raise ValueError("must be a URL such as 'http://127.0.0.1:8080', without user, query or fragment")
+    return text
+
+
+def _queue(text: str) -> str:
+    _endpoint(text)
+    if not re.fullmatch(r"https?://[^/]+(/[^/]+)*/[A-Za-z0-9_-]{1,80}", text):
+        raise ValueError("must be a queue's URL, such as 'https://sqs.eu-west-1.amazonaws.com/123456789012/events'")
     return text
 
 
@@ -198,6 +207,26 @@ class HttpSettings(Table):
     """The folder that campaigns which come by HTTP take their lists from. Not set: lists in S3 only."""
 
 
+class UnsubscribeSettings(Table):
+    """What the links of campaigns with [unsubscribe] are signed with."""
+
+    key_file: Annotated[str, AfterValidator(_folder)] | None = None
+    """A file of keys, each a line of at least 64 hexadecimal digits (openssl rand -hex 32), readable by its owner only.
+    The last one signs, all are good for checking. Not set: unsubscribe.key beside the journal in SQLite, made when it
+    is needed; with PostgreSQL it has to be set, to the same keys for every worker."""
+
+
+class EventsSettings(Table):
+    """What SES reports of mails after it has accepted them, from queues in Amazon SQS (bulksend events)."""
+
+    queues: tuple[Annotated[str, AfterValidator(_queue)], ...] | None = Field(default=None, strict=False)
+    """URLs of the queues that events are taken from, each in its own Region; in the environment, separated by spaces or
+    commas. Not set: a worker takes none."""
+    endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = None
+    """URL that is spoken to in place of Amazon SQS, SNS and EventBridge, for tests and laptops. Not set: AWS's own, as
+    the queue's URL names it."""
+
+
 class LogSettings(Table):
     """What is logged, on standard error. Addresses never are."""
 
@@ -225,6 +254,8 @@ class Settings(Table):
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     fleet: FleetSettings = Field(default_factory=FleetSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
+    events: EventsSettings = Field(default_factory=EventsSettings)
+    unsubscribe: UnsubscribeSettings = Field(default_factory=UnsubscribeSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
 
@@ -317,6 +348,8 @@ def _typed(key: str, text: str) -> object:
     annotation = table.model_fields[name].annotation
     if annotation is bool and text in {"true", "false"}:
         return text == "true"
+    if any(get_origin(kind) is tuple for kind in (annotation, *get_args(annotation))):
+        return [word for word in re.split(r"[\s,]+", text) if word]
     for kind in (int, float):
         if kind in (annotation, *get_args(annotation)):
             try:

@@ -33,6 +33,7 @@ class Table(BaseModel):
         allow_inf_nan=False,
         use_attribute_docstrings=True,
         validate_default=False,
+        defer_build=True,  # each would be built for itself, and again within those that have it
     )
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from bulksend.engine.pipeline import Engine
-from bulksend.engine.ports import Handout, Journal, Observer, Pacer, Source, Transport
+from bulksend.engine.ports import Gate, Handout, Journal, Observer, Pacer, Screen, Source, Transport
 
-__all__ = ["Engine", "Handout", "Journal", "Observer", "Pacer", "Source", "Transport"]
+__all__ = ["Engine", "Gate", "Handout", "Journal", "Observer", "Pacer", "Screen", "Source", "Transport"]

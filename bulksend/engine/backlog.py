@@ -10,7 +10,7 @@ import heapq
 import math
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from bulksend.ledger import Ledger
 from bulksend.model import MAX_BATCH_RECIPIENTS, Batch, BatchKind, Chunk, EntryState
@@ -23,6 +23,7 @@ MAX_RESENDS = 1
 """How often a campaign's policy sends an in-doubt entry again: each time may be a copy."""
 PARK_AFTER_S = 60.0
 """A chunk with nothing to do for so long is given back."""
+OVER = (EntryState.ACCEPTED, EntryState.DEAD)
 UNTRIED = re.compile(re.escape(EntryState.PENDING.to_bytes()) + b"+")
 MAX_OPEN_BYTES = 48 * 1024 * 1024
 """Entries held in open chunks, before those that only wait are given back early."""
@@ -31,17 +32,23 @@ MAX_OPEN_BYTES = 48 * 1024 * 1024
 class OpenChunk:
     """A chunk in memory: its entries, its ledger, and what of it waits for what."""
 
-    def __init__(self, chunk: Chunk, ledger: Ledger, now: float, resend_after_s: float | None) -> None:
+    def __init__(
+        self, chunk: Chunk, ledger: Ledger, now: float, resend_after_s: float | None, limit: int | None = None
+    ) -> None:
         self.chunk = chunk
         self.ledger = ledger
         self.in_flight = 0
         self.lost = False
         """It is another process's by now: what is in flight lands, and nothing more goes out."""
         self.fresh: deque[range] = deque()
+        self.barred: deque[range] = deque()
+        """Never tried either, from place `limit` on: not to be tried for now."""
         self.due: list[tuple[float, int]] = []
         self.splits: deque[tuple[Sequence[int], int]] = deque()
         self.doubts: list[tuple[float, int, int]] = []
         """(time of resending, index, attempt id) of in-doubt entries, where the policy sends them again."""
+        self.suppressed: dict[int, str] = {}
+        """Entries that shall not be sent any more, with the reason."""
         for run in UNTRIED.finditer(ledger.states):
             start = run.start()
             for i in sorted(i for i in ledger.histories if start <= i < run.end()) if ledger.histories else ():
@@ -51,6 +58,9 @@ class OpenChunk:
                 start = i + 1
             if start < run.end():
                 self.fresh.append(range(start, run.end()))
+        if limit is not None:
+            self.barred = deque(run[max(0, limit - run.start) :] for run in self.fresh if run.stop > limit)
+            self.fresh = deque(run[: limit - run.start] for run in self.fresh if run.start < limit)
         if resend_after_s is not None:
             for i, last in ledger.last.items():
                 if ledger.states[i] == EntryState.IN_DOUBT:
@@ -67,10 +77,36 @@ class OpenChunk:
         at = due_at if due_at <= now else math.ceil(due_at / RETRY_GRID_S) * RETRY_GRID_S
         heapq.heappush(self.due, (at, index))
 
+    def unbar(self) -> None:
+        """All of it may be tried."""
+        self.fresh.extend(self.barred)
+        self.barred.clear()
+
     def put_back(self, batch: Batch) -> None:
         """A batch that was taken but never intended."""
         self.in_flight -= 1
         self.splits.appendleft((batch.indices, batch.origin))
+
+    def take_suppressed(self) -> dict[int, str]:
+        """Take what shall not be sent any more out of all that waits to be sent.
+
+        What is in the air is left: it may come back.
+        """
+        self.suppressed = {i: why for i, why in self.suppressed.items() if self.ledger.states[i] not in OVER}
+        pending = {i for i in self.suppressed if self.ledger.states[i] == EntryState.PENDING}
+        if not pending:
+            return {}
+        taken = {i for run in (*self.fresh, *self.barred) for i in pending if i in run}
+        taken.update(i for _, i in self.due if i in pending)
+        taken.update(i for indices, _ in self.splits for i in indices if i in pending)
+        if taken:
+            self.fresh = deque(part for run in self.fresh for part in _without(run, taken))
+            self.barred = deque(part for run in self.barred for part in _without(run, taken))
+            self.due = [one for one in self.due if one[1] not in taken]
+            heapq.heapify(self.due)
+            left = (([i for i in indices if i not in taken], origin) for indices, origin in self.splits)
+            self.splits = deque((indices, origin) for indices, origin in left if indices)
+        return {i: self.suppressed.pop(i) for i in sorted(taken)}
 
     @property
     def number(self) -> int:
@@ -92,11 +128,22 @@ class OpenChunk:
 
 
 class Backlog:
-    """The open chunks of one campaign, and the numbers of those not open."""
+    """The open chunks of one campaign, and the numbers of those not open.
 
-    def __init__(self, campaign_id: str, *, resend_after_s: float | None = None) -> None:
+    `limit` says how many entries of a chunk, from its first, may be tried now: None for all. What has been tried
+    already is sent again regardless.
+    """
+
+    def __init__(
+        self,
+        campaign_id: str,
+        *,
+        resend_after_s: float | None = None,
+        limit: Callable[[int], int | None] = lambda _: None,
+    ) -> None:
         self.campaign_id = campaign_id
         self._resend_after_s = resend_after_s
+        self._limit = limit
         self._unopened: deque[int] = deque()
         self._open: dict[int, OpenChunk] = {}
         self._batches = 0
@@ -107,8 +154,18 @@ class Backlog:
 
     @property
     def next_unopened(self) -> int | None:
-        """The chunk to open next."""
-        return self._unopened[0] if self._unopened else None
+        """The chunk to open next: one of which something may be tried."""
+        return next((number for number in self._unopened if self._limit(number) != 0), None)
+
+    @property
+    def bars_any(self) -> bool:
+        """Whether there is anything that may not be tried for now."""
+        return any(c.barred for c in self._open.values()) or any(self._limit(number) == 0 for number in self._unopened)
+
+    def unbar(self) -> None:
+        """Everything may be tried."""
+        for c in self._open.values():
+            c.unbar()
 
     def wants_more(self, enough_entries: int) -> bool:
         """Whether what is ready is less than enough, and there is room for more."""
@@ -126,13 +183,15 @@ class Backlog:
 
     def forgo(self, number: int) -> None:
         """A chunk that is not to be opened any more."""
-        if self._unopened and self._unopened[0] == number:
-            self._unopened.popleft()
+        if number in self._unopened:
+            self._unopened.remove(number)
 
     def add(self, chunk: Chunk, ledger: Ledger, now: float) -> OpenChunk:
         """Take up a chunk that has been read."""
         self.forgo(chunk.number)
-        opened = self._open[chunk.number] = OpenChunk(chunk, ledger, now, self._resend_after_s)
+        opened = self._open[chunk.number] = OpenChunk(
+            chunk, ledger, now, self._resend_after_s, self._limit(chunk.number)
+        )
         return opened
 
     def __getitem__(self, number: int) -> OpenChunk:
@@ -144,13 +203,18 @@ class Backlog:
             del self._open[opened.number]
 
     @property
+    def opened(self) -> list[OpenChunk]:
+        """All chunks in memory."""
+        return list(self._open.values())
+
+    @property
     def numbers(self) -> list[int]:
         """Of all chunks in memory, and of those that were to be opened."""
         return [*self._open, *self._unopened]
 
     def finished(self) -> list[OpenChunk]:
         """Open chunks with nothing left to send and nothing under way."""
-        return [c for c in self._open.values() if c.in_flight == 0 and c.next_at is None]
+        return [c for c in self._open.values() if c.in_flight == 0 and c.next_at is None and not c.barred]
 
     def park(self, now: float) -> list[tuple[int, float]]:
         """Forget the chunks that only wait: for long, or while others need the room; (number, until when) of each."""
@@ -216,6 +280,16 @@ class Backlog:
 
     def _open_bytes(self) -> int:
         return sum(c.chunk.size_bytes for c in self._open.values())
+
+
+def _without(run: range, taken: Collection[int]) -> list[range]:
+    """What is left of a run of neighbours."""
+    parts, start = [], run.start
+    for i in sorted(i for i in taken if i in run):
+        parts.append(range(start, i))
+        start = i + 1
+    parts.append(range(start, run.stop))
+    return [part for part in parts if part]
 
 
 def _take_split(c: OpenChunk, max_recipients: int, max_entries: int) -> tuple[Sequence[int], int, int]:

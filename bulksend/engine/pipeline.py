@@ -22,13 +22,14 @@ from bulksend.engine.flight import FlightSize
 from bulksend.engine.handout import WholeCampaign
 from bulksend.engine.heed import Heed
 from bulksend.engine.landing import Flight, Landing
-from bulksend.engine.ports import Handout, Journal, Observer, Pacer, Source, Transport
+from bulksend.engine.ports import Gate, Handout, Journal, Observer, Pacer, Screen, Source, Transport
 from bulksend.errors import BulksendError, HaltedError, JournalError
 from bulksend.facts import (
     Audience,
     BatchSent,
     CampaignHalted,
     EntriesReturned,
+    EntriesSuppressed,
     Fact,
     Waiting,
     WaitKind,
@@ -38,6 +39,7 @@ from bulksend.model import (
     Batch,
     CampaignState,
     Doubtful,
+    EntryOutcome,
     EntryState,
     Halt,
     Intent,
@@ -62,6 +64,8 @@ MAX_REOPENED = 1000
 WATCH_EVERY_S = 0.5
 GIVE_BACK_AFTER_S = 10.0
 """After so long with an open circuit no chunk is kept from one probe to the next."""
+SUPPRESSED = "SUPPRESSED"
+"""The status of entries that were not sent because of whom they go to."""
 LOOK_AGAIN_S = 1.0
 """How often a schedule is looked at while it rests: it may be changed."""
 
@@ -71,7 +75,9 @@ class Engine:
 
     `run` returns the state that the campaign is in at the end: FINISHED, HALTED or what `drain` leaves it in (or what
     somebody else made of it). `now` is the store's clock in epoch seconds. `handout` says which chunks are this
-    process's: all, if not given. `begin_from` are the states in which it may be begun: any but CANCELLED, if not given.
+    process's: all, if not given. `screen` says whom not to
+    write to. `gate` may hold all but the first entries of the list back. `begin_from` are the states
+    in which it may be begun: any but CANCELLED, if not given.
     """
 
     def __init__(
@@ -86,6 +92,8 @@ class Engine:
         policy: Policy | None = None,
         schedule: Schedule | None = None,
         handout: Handout | None = None,
+        gate: Gate | None = None,
+        screen: Screen | None = None,
         begin_from: Collection[CampaignState] = (),
         max_in_flight: int = 64,
         now: Callable[[], float] = time.time,
@@ -104,7 +112,9 @@ class Engine:
         """When it may send; it may be exchanged while it runs."""
         self._handout = handout or WholeCampaign(journal, campaign_id, now)
         self._begin_from = begin_from
-        self._backlog = Backlog(campaign_id, resend_after_s=self._resend_after_s)
+        self._gate = gate
+        self._screen = screen
+        self._backlog = self._blank_backlog()
         self._circuit = Circuit(uniform)
         self._flight_size = FlightSize(max_in_flight)
         self._flights: set[Flight] = set()
@@ -112,9 +122,11 @@ class Engine:
         self._conductor: asyncio.Task[None] | None = None
         self._end: CampaignState | None = None
         self._end_is_told = True
+        """Whether the end is this process's to tell the journal."""
         self._rests = False
         """Whether somebody was told that the schedule holds it back."""
-        """Whether the end is this process's to tell the journal."""
+        self._held_for = ""
+        """What the gate waits for, as it was told."""
         self._failure: BaseException | None = None
         self._landing = Landing(
             campaign_id,
@@ -144,6 +156,8 @@ class Engine:
         if not await self._journal.set_state(self._campaign_id, sending, only_from=self._begin_from):
             return await self._journal.campaign_state(self._campaign_id)
         self._handout.on_arrival(self._landed.set)
+        if self._gate is not None:
+            self._gate.on_change(self._unbar)
         watcher = asyncio.create_task(self._watch(), name="watcher")
         try:
             while True:
@@ -189,7 +203,7 @@ class Engine:
 
     async def _leave_all(self) -> None:
         """Give back every chunk; nothing of them is in the air."""
-        numbers, self._backlog = self._backlog.numbers, Backlog(self._campaign_id, resend_after_s=self._resend_after_s)
+        numbers, self._backlog = self._backlog.numbers, self._blank_backlog()
         for number in numbers:
             await self._journal.leave_chunk(self._campaign_id, number, None)
             self._handout.let_go(number, None)
@@ -226,6 +240,7 @@ class Engine:
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             self._tell_schedule()  # where nothing is handed out by schedule, the conductor waits for that elsewhere
+            self._tell_gate()
             with suppress(JournalError):
                 state = await self._journal.campaign_state(self._campaign_id)
                 if state is not CampaignState.SENDING:
@@ -242,6 +257,7 @@ class Engine:
     async def _step(self) -> None:
         self._landed.clear()
         await self._resend_due_doubts()
+        await self._screen_out()
         await self._close_finished()
         self._backlog.offer(self._handout.take(self._now()))
         if self.schedule.opens_at(self._now()) is not None:
@@ -267,6 +283,8 @@ class Engine:
                 await self._journal.leave_chunk(self._campaign_id, number, until)
                 self._handout.let_go(number, until)
             times = [at for at in (self._backlog.next_at(), self._handout.next_at()) if at is not None]
+            if self._backlog.bars_any:
+                times.append(now + LOOK_AGAIN_S)
             if times or not self._backlog.empty:
                 await self._wait(max(0.0, min(times) - now) if times else None)
             return
@@ -281,6 +299,7 @@ class Engine:
             opened.put_back(batch)
             raise
         may_go = probing or not self._circuit.is_open
+        may_go = may_go and not (self._screen is not None and self._screen.has_news)
         if opened.lost or not may_go or self.schedule.opens_at(self._now()) is not None:
             self._pacer.give_back(batch.recipients, ticket)
             opened.put_back(batch)
@@ -309,6 +328,23 @@ class Engine:
                 self._tell(Waiting(f"by its schedule it may send again from {opens}", WaitKind.SCHEDULE))
         return self._rests
 
+    def _blank_backlog(self) -> Backlog:
+        limit = (lambda _: None) if self._gate is None else self._gate.limit
+        return Backlog(self._campaign_id, resend_after_s=self._resend_after_s, limit=limit)
+
+    def _unbar(self) -> None:
+        """The gate is open."""
+        self._backlog.unbar()
+        self._tell_gate()
+        self._landed.set()
+
+    def _tell_gate(self) -> None:
+        """What the gate waits for now, unless the schedule holds everything back; said where it is news."""
+        waits_for = "" if self._gate is None or self._rests else self._gate.waits_for
+        if waits_for != self._held_for:
+            self._held_for = waits_for
+            self._tell(Waiting(waits_for, WaitKind.CANARY if waits_for else None))
+
     async def _wait(self, at_most_s: float | None) -> None:
         """Until an answer has landed, or so long."""
         if at_most_s is None and not self._flights:
@@ -333,7 +369,33 @@ class Engine:
                 self._backlog.forgo(number)
                 self._handout.let_go(number, None)
             else:
-                self._backlog.add(await self._source.chunk(number), ledger, self._now())
+                chunk = await self._source.chunk(number)
+                suppressed = {} if self._screen is None else await self._screen.opened(number)
+                opened = self._backlog.add(chunk, ledger, self._now())
+                opened.suppressed.update(suppressed)
+                await self._refuse_suppressed(opened)
+
+    async def _screen_out(self) -> None:
+        """What was suppressed since its chunk was opened is not sent; what was in the air then is not sent again."""
+        if self._screen is None:
+            return
+        if self._screen.has_news:
+            news = await self._screen.news([opened.number for opened in self._backlog.opened])
+            for opened in self._backlog.opened:
+                opened.suppressed.update(news.get(opened.number, {}))
+        for opened in self._backlog.opened:
+            await self._refuse_suppressed(opened)
+
+    async def _refuse_suppressed(self, opened: OpenChunk) -> None:
+        suppressed = opened.take_suppressed() if opened.suppressed else {}
+        if not suppressed:
+            return
+        refusals = {place: EntryOutcome(Verdict.DEAD, SUPPRESSED, why) for place, why in suppressed.items()}
+        # What the journal does not refuse is not pending there: whoever closes the chunk will see.
+        refused = await self._journal.refuse(self._campaign_id, opened.number, refusals)
+        for place in refused:
+            opened.ledger.states[place] = EntryState.DEAD
+        self._tell(EntriesSuppressed(len(refused)))
 
     async def _close_finished(self) -> None:
         for opened in self._backlog.finished():
@@ -354,7 +416,8 @@ class Engine:
         now = self._now()
         for opened, due in self._backlog.due_doubts(now):
             wanted = [Settlement(a, i, SettlementVerdict.RESEND, "the campaign's policy", now) for i, a in due]
-            taken = await self._journal.decide(self._campaign_id, opened.number, wanted)
+            rows = {opened.chunk.rows[i]: i for i, _ in due}
+            taken = await self._journal.decide(self._campaign_id, opened.number, wanted, rows)
             for settlement in taken:
                 if opened.ledger.settle(settlement):
                     self._backlog.alone(opened, settlement.index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from bulksend.facts import Fact
@@ -20,7 +20,7 @@ from bulksend.model import (
     Withheld,
 )
 
-__all__ = ["Handout", "Journal", "Observer", "Pacer", "Source", "Transport"]
+__all__ = ["Gate", "Handout", "Journal", "Observer", "Pacer", "Screen", "Source", "Transport"]
 
 
 class Source(Protocol):
@@ -59,6 +59,23 @@ class Handout(Protocol):
         ...
 
 
+class Gate(Protocol):
+    """What lets the first entries of a list go, and holds the others until something is known of those."""
+
+    def on_change(self, call: Callable[[], None]) -> None:
+        """Whom to call, in the event loop, when it lets more go than before."""
+        ...
+
+    def limit(self, chunk: int) -> int | None:
+        """How many entries of a chunk, from its first, may be sent; None for all."""
+        ...
+
+    @property
+    def waits_for(self) -> str:
+        """What it waits for, in words, once all that may go has gone out; empty before that, and once it is open."""
+        ...
+
+
 class Journal(Protocol):
     """The durable record; every coroutine returns when what it did is durable, or raises JournalError."""
 
@@ -86,8 +103,17 @@ class Journal(Protocol):
         """What was answered, one outcome (or message id) per entry of the intent's batch."""
         ...
 
-    async def decide(self, campaign_id: str, chunk: int, settlements: Sequence[Settlement]) -> list[Settlement]:
-        """What the campaign's own policy decides; returns those that took effect."""
+    async def decide(
+        self, campaign_id: str, chunk: int, settlements: Sequence[Settlement], rows: Mapping[int, int] | None = None
+    ) -> list[Settlement]:
+        """What the campaign's own policy decides; returns those that took effect.
+
+        `rows`, each with its place, are of what is to be sent again out of doubt: what events prove comes first.
+        """
+        ...
+
+    async def refuse(self, campaign_id: str, number: int, refusals: Mapping[int, EntryOutcome]) -> list[int]:
+        """Entries of an opened chunk, by their places, that shall not be sent; returns those that are dead now."""
         ...
 
     async def campaign_state(self, campaign_id: str) -> CampaignState:
@@ -106,6 +132,26 @@ class Journal(Protocol):
 
         It is cancelled, or not finished yet, or was in no state of `only_from`.
         """
+        ...
+
+
+class Screen(Protocol):
+    """Whom not to write to."""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether anybody was suppressed since `news` was last asked for. Costs nothing."""
+        ...
+
+    async def opened(self, number: int) -> Mapping[int, str]:
+        """Which entries of a chunk go to somebody who is suppressed, by place, each with the reason in words.
+
+        Raises JournalError when that cannot be found out.
+        """
+        ...
+
+    async def news(self, numbers: Sequence[int]) -> Mapping[int, Mapping[int, str]]:
+        """The same of chunks that were opened before, by number: what is new since. Raises as `opened` does."""
         ...
 
 

@@ -32,6 +32,7 @@ _CODED_AT = r"(?:%(?:25){0,3}40|=40|\\x40|\\u0040)(?=[^\s<>,;:\"]{0,255}?(?:[.\u
 _IN_A_WORD = rf'(?:{_WRITTEN_OUT}|{_AT}\[[\w:.]{{1,64}}\]|[^\s<>,;:"])'
 _ANY_AT = re.compile(rf"{_AT}|{_CODED_AT}", re.IGNORECASE)
 _NAMES_SOMEBODY = re.compile(rf"(?<=.)(?:{_AT}.|{_CODED_AT})", re.IGNORECASE)
+_AFTER_QUOTES = re.compile(rf"(?:{_AT}|{_CODED_AT}).", re.IGNORECASE)
 _WORD = re.compile(
     rf'"(?:(?:[^"\\]|\\.){{0,128}}+"|[^"]{{0,128}}+")(?:{_AT}|{_CODED_AT}){_IN_A_WORD}++|{_IN_A_WORD}++',
     re.IGNORECASE | re.DOTALL,
@@ -125,6 +126,8 @@ def without_addresses(text: str) -> str:
 def _masked(word: re.Match[str]) -> str:
     """A word, or that somebody was named. Apostrophes around an address are not its own, if it is one without them."""
     whole = word[0]
+    if word.string[: word.start()].endswith('"') and _AFTER_QUOTES.match(whole):
+        return "[address]"  # what is left of one whose quotes go with others
     for inner in (whole.strip("'").rstrip(".'"), whole):
         if _NAMES_SOMEBODY.search(inner):
             before, _, after = whole.partition(inner)

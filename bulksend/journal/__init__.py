@@ -1,4 +1,4 @@
-"""The durable record: what was planned, intended, answered and decided."""
+"""The durable record: what was planned, intended, answered and decided; and what became of it, as events tell."""
 
 from __future__ import annotations
 
@@ -8,23 +8,35 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 
 from bulksend.errors import ConfigError
 from bulksend.journal.census import Census
+from bulksend.journal.events import EventRecords, EventTally, Evidence, Fate, Rates, Recorded
 from bulksend.journal.reading import Submitted
 from bulksend.journal.records import Records
 from bulksend.journal.sqlite import SqliteJournal
+from bulksend.journal.sqlite_events import SqliteEvents
 
 if TYPE_CHECKING:
     from bulksend.journal.postgres import PostgresJournal
+    from bulksend.journal.postgres_events import PostgresEvents
 
 __all__ = [
     "SQLITE",
     "Census",
+    "EventRecords",
+    "EventTally",
+    "Evidence",
+    "Fate",
     "Journal",
+    "PostgresEvents",
     "PostgresJournal",
+    "Rates",
+    "Recorded",
     "Records",
+    "SqliteEvents",
     "SqliteJournal",
     "Submitted",
     "migrate_postgres",
     "open_postgres",
+    "open_postgres_events",
 ]
 
 SQLITE = "sqlite:"
@@ -43,6 +55,17 @@ def open_postgres(url: str, *, lease_s: float = 30.0) -> PostgresJournal:
     with _missing_in_words():
         from bulksend.journal.postgres import PostgresJournal  # noqa: PLC0415
     return PostgresJournal(url, lease_s=lease_s)
+
+
+def open_postgres_events(url: str) -> PostgresEvents:
+    """The store of events in the database at a URL; nothing is asked of it yet.
+
+    Raises:
+        ConfigError: the libraries for PostgreSQL are not installed.
+    """
+    with _missing_in_words():
+        from bulksend.journal.postgres_events import PostgresEvents  # noqa: PLC0415
+    return PostgresEvents(url)
 
 
 def migrate_postgres(url: str, others: Callable[[], tuple[str, str, str]]) -> list[str]:

@@ -6,9 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bulksend.facts import ChunkStanding, EntryStanding, StoreCounted
+from bulksend.journal.begun import canaries_awaited
 from bulksend.journal.database import Database, Living
 from bulksend.journal.reading import ledger_of
 from bulksend.journal.rows import schedule_of
@@ -42,6 +43,13 @@ class _Attempted:
     all_accepted: bool
 
 
+class _Counted(NamedTuple):
+    """Entries by where they are, and the earliest request that left any in doubt."""
+
+    counts: Counts
+    doubt_since: float | None = None
+
+
 NOTHING = _Attempted(0, unanswered=False, all_accepted=True)
 
 
@@ -55,7 +63,7 @@ class Census:
     def __init__(self, journal: Records, living: Callable[[], Living]) -> None:
         self._journal = journal
         self._living = living
-        self._kept: dict[tuple[str, int], tuple[int, Counts]] = {}
+        self._kept: dict[tuple[str, int], tuple[int, _Counted]] = {}
         self._undoubted: dict[str, int] = {}
         """Campaigns that are over and have nothing in doubt nor unanswered, and how many settlements they had then."""
 
@@ -66,23 +74,30 @@ class Census:
         now, living = journal.now(), self._living()
         with journal.reading() as db:
             campaigns = db.execute("SELECT id, name, state, schedule FROM campaign ORDER BY created_at, id").fetchall()
+            canaries = canaries_awaited(db)
             settled = _settlements(db)
             settled_of = Counter[str]()
             for (campaign_id, _), settlements in settled.items():
                 settled_of[campaign_id] += settlements
             chunks = _chunk_standings(db, journal.standing_of)
             entries: dict[str, Mapping[EntryStanding, int]] = {}
+            doubt_since: dict[str, float] = {}
             sendable = 0
             for campaign_id, name, state, schedule in campaigns:
                 if state in OVER:
                     doubtful = self._doubtful(db, campaign_id, settled_of[campaign_id], living)
                     if doubtful:
-                        entries[name] = {EntryStanding.IN_DOUBT: doubtful}
+                        entries[name] = {EntryStanding.IN_DOUBT: len(doubtful)}
+                        doubt_since[name] = min(doubtful)
                     continue
-                counts = self._counts(db, campaign_id, settled, living)
+                counts, since = self._counts(db, campaign_id, settled, living)
                 entries[name] = {standing: counts[standing] for standing in EntryStanding}
+                if since is not None:
+                    doubt_since[name] = since
                 if state in TO_BE_SENT and schedule_of(schedule).opens_at(now) is None:
-                    sendable += counts[EntryStanding.PENDING] + counts[EntryStanding.RETRYING]
+                    pending = counts[EntryStanding.PENDING] + counts[EntryStanding.RETRYING]
+                    held_back = counts.total() - canaries.get(campaign_id, counts.total())
+                    sendable += max(0, pending - held_back)
         states = Counter(state for _, _, state, _ in campaigns)
         return StoreCounted(
             at=now,
@@ -92,53 +107,65 @@ class Census:
             sendable=sendable,
             chunks=chunks,
             workers=workers,
+            doubt_since=doubt_since,
         )
 
-    def _counts(self, db: Database, campaign_id: str, settled: Mapping[tuple[str, int], int], living: Living) -> Counts:
+    def _counts(
+        self, db: Database, campaign_id: str, settled: Mapping[tuple[str, int], int], living: Living
+    ) -> _Counted:
         """Of all chunks of a campaign."""
         total, changing = Counts(), []
+        doubts: list[float | None] = []
         for number, entries, done in db.execute(
             "SELECT number, entries, done FROM chunk WHERE campaign_id = ? ORDER BY number", (campaign_id,)
         ).fetchall():
             kept = self._kept.get((campaign_id, number))
             if done and kept is not None and kept[0] == settled.get((campaign_id, number), 0):
-                total.update(kept[1])
+                total.update(kept[1].counts)
+                doubts.append(kept[1].doubt_since)
             else:
                 changing.append((number, entries, done))
         if not changing:
-            return total
+            return _Counted(total, _earliest(doubts))
         # In the order of the list: nearly all that cannot change comes before them.
         attempted = _attempted(db, campaign_id, changing[0][0], changing[-1][0])
         for number, entries, done in changing:
             tried, settlements = attempted.get(number, NOTHING), settled.get((campaign_id, number), 0)
             if tried.all_accepted and not settlements:
-                counts = Counts({EntryStanding.ACCEPTED: tried.entries, EntryStanding.PENDING: entries - tried.entries})
+                counted = _Counted(
+                    Counts({EntryStanding.ACCEPTED: tried.entries, EntryStanding.PENDING: entries - tried.entries})
+                )
             else:
-                counts = _counts_of(ledger_of(db, campaign_id, number, living))
-            total.update(counts)
+                counted = _counted(ledger_of(db, campaign_id, number, living))
+            total.update(counted.counts)
+            doubts.append(counted.doubt_since)
             if done and not tried.unanswered:
-                self._kept[campaign_id, number] = (settlements, counts)
-        return total
+                self._kept[campaign_id, number] = (settlements, counted)
+        return _Counted(total, _earliest(doubts))
 
-    def _doubtful(self, db: Database, campaign_id: str, settlements: int, living: Living) -> int:
-        """Entries in doubt of a campaign that is over."""
+    def _doubtful(self, db: Database, campaign_id: str, settlements: int, living: Living) -> list[float]:
+        """Of the entries in doubt of a campaign that is over, when the requests were made."""
         if self._undoubted.get(campaign_id) == settlements:
-            return 0
+            return []
         for key in [key for key in self._kept if key[0] == campaign_id]:
             del self._kept[key]
         suspected = _suspected(db, campaign_id)
-        doubtful = sum(ledger_of(db, campaign_id, n, living).count(EntryState.IN_DOUBT) for n in suspected)
+        doubtful = [at for n in suspected for at in ledger_of(db, campaign_id, n, living).doubted_at()]
         if not any(suspected.values()) and not doubtful:
             self._undoubted[campaign_id] = settlements
         return doubtful
 
 
-def _counts_of(ledger: Ledger) -> Counts:
+def _earliest(times: Iterable[float | None]) -> float | None:
+    return min((at for at in times if at is not None), default=None)
+
+
+def _counted(ledger: Ledger) -> _Counted:
     counts = Counts({standing: ledger.count(state) for state, standing in STANDING.items()})
     retrying = sum(ledger.states[index] == EntryState.PENDING for index in ledger.histories)
     counts[EntryStanding.RETRYING] = retrying
     counts[EntryStanding.PENDING] -= retrying
-    return counts
+    return _Counted(counts, _earliest(ledger.doubted_at()[:1]))
 
 
 def _settlements(db: Database) -> dict[tuple[str, int], int]:

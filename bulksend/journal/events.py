@@ -31,7 +31,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """That a mail of a row was accepted: its message id.
+    """That a mail of a row was accepted: its message id, and `at` when (mail.timestamp, epoch seconds).
 
     `refused` is REJECT or RENDERING_FAILURE where SES did not send it after all, with its `reason`.
     """
@@ -79,13 +79,19 @@ class EventTally:
 class Rates:
     """Mails of a campaign that were sent in a stretch of time, by what is known to have become of them.
 
-    `last_at` is when the latest event of the campaign was recorded, in epoch seconds; None if there is none.
+    Each mail, which is a message id, counts once, and as SES counts it (Developer Guide, Sender reputation): as
+    `bounced` if it bounced for good, whatever was reported besides; else as `delivered` if any of its recipients has
+    it; else as `unsent` if SES took it and did not send it: to an address on the account's own suppression list, or
+    after a Reject or a Rendering Failure. `complained` are of all of them; a report that a mail is no spam, or is to
+    somebody who complained earlier, is no complaint. `last_at` is when the latest event of the campaign was recorded,
+    in epoch seconds; None if there is none.
     """
 
     delivered: int
     bounced: int
     complained: int
     last_at: float | None
+    unsent: int = 0
 
     @property
     def sample(self) -> int:
@@ -104,8 +110,10 @@ class EventRecords(ABC):
     def record(self, events: Sequence[MailEvent], now: float) -> Recorded:
         """Keep a batch of events, durably when it returns. What is known already changes nothing.
 
-        In the same transaction: permanent bounces and complaints that a configuration set published suppress whom they
-        concern. What has no tags of ours is counted, no more.
+        In the same transaction: permanent bounces and complaints of mails with our tags suppress whom they concern;
+        also those that say that SES's own lists have the address already, since mail to it is wasted quota at best.
+        What has no tags of ours, or was not published by a configuration set, is counted, no more: of that the same
+        report may come tagged besides, and counts as another.
         """
 
     @abstractmethod
@@ -114,7 +122,7 @@ class EventRecords(ABC):
 
     @abstractmethod
     def pairs(self, campaign_id: str, at_most: int) -> list[Evidence]:
-        """The first so many mails of a campaign of which anything was heard."""
+        """The first so many mails of a campaign, by row, of which anything was heard."""
 
     @abstractmethod
     def refused(self, campaign_id: str) -> list[Evidence]:
@@ -122,7 +130,7 @@ class EventRecords(ABC):
 
     @abstractmethod
     def tally(self, campaign_id: str) -> EventTally:
-        """Rows by what became of them, counted anew each time."""
+        """Rows by what became of them. Cheap: the numbers are kept by the transactions that record events."""
 
     @abstractmethod
     def fates(self, campaign_id: str, rows: Collection[int]) -> dict[int, Fate]:
@@ -130,7 +138,7 @@ class EventRecords(ABC):
 
     @abstractmethod
     def rates(self, campaign_id: str, sent_since: float) -> Rates:
-        """Of the mails that were sent since then, to the minute. Cheap enough to be asked every few seconds."""
+        """Of the mails that were sent since then, to the second. Cheap enough to be asked every few seconds."""
 
     @abstractmethod
     def of_row(self, campaign_id: str, row: int) -> list[MailEvent]:
@@ -142,7 +150,10 @@ class EventRecords(ABC):
 
     @abstractmethod
     def of_address(self, address: str) -> list[MailEvent]:
-        """All events that name an address (as Suppression spells it), in the order in which they happened."""
+        """All events that name an address (as Suppression spells it), in the order in which they happened.
+
+        Looks through all that is kept: seconds where there are ten million.
+        """
 
     # Whom not to write to ---------------------------------------------------------------------------------------------
 
@@ -164,14 +175,32 @@ class EventRecords(ABC):
 
     @abstractmethod
     def suppressed_after(self, number: int) -> tuple[int, list[str]]:
-        """The number of the last suppression there is, and the addresses of those after `number`; none with -1."""
+        """What was suppressed since an earlier answer: the number to ask with next, and the addresses.
+
+        At most 10,000 at a time: whoever was told any asks again, until there are none. With -1: none of them, and the
+        number of the last suppression there is. Numbers grow, and nothing appears below one that was told.
+        """
 
     # What is removed --------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def forget(self, address: str) -> int:
-        """Blank an address (as Suppression spells it) in every event; a suppression of it stays. Returns events."""
+        """Blank an address (as Suppression spells it) in every event, with the event's text and every text that has it.
+
+        A suppression of it stays; events that come later name it again. Returns how many events had it.
+        """
 
     @abstractmethod
     def prune(self, campaign_id: str) -> None:
-        """Blank every address and every text of a campaign's events. Numbers and message ids stay."""
+        """Blank every address and every text of a campaign's events, and of those to come.
+
+        Numbers and message ids stay, and whom it suppressed.
+        """
+
+    @abstractmethod
+    def clear_free_space(self) -> None:
+        """Leave no trace of what was removed, as far as the store can.
+
+        Raises:
+            JournalError: somebody reads it all the time, or there is no room on the disk.
+        """

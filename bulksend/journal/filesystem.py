@@ -1,4 +1,4 @@
-"""Where a journal may not lie.
+"""Where a journal may not lie, and how its file is made.
 
 SQLite's WAL needs shared memory, and its locks a file system that keeps them: a network's does neither for certain
 (SQLite documentation, Write-Ahead Logging and How To Corrupt An SQLite Database File).
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from bulksend.errors import JournalError
 
-__all__ = ["refuse_network"]
+__all__ = ["make_private", "refuse_network"]
 
 NETWORK = frozenset(
     {
@@ -53,3 +55,23 @@ def refuse_network(folder: Path, mounts: Path = MOUNTS) -> None:
             f"{folder} is on a network file system ({kind}), where SQLite's journal is not safe",
             hint="Keep the store on a local disk (--store sqlite:FOLDER); several machines would share PostgreSQL.",
         )
+
+
+def make_private(path: Path) -> None:
+    """Make an empty file for its owner alone, unless it is there.
+
+    Its name comes last, and one that is there is not opened: closing it would take this process's locks on it away, and
+    another could remove the log from under it (SQLite, How To Corrupt An SQLite Database File, 2.2).
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if path.exists():
+        return
+    made, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # of mode 0600
+    try:
+        os.close(made)
+        with suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        Path(name).unlink()

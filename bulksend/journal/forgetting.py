@@ -25,6 +25,12 @@ __all__ = [
 
 IN_USE = "SELECT snapshot FROM campaign WHERE id NOT IN (SELECT campaign_id FROM pruned)"
 
+EVIDENCE_BLANKED = (
+    "evidence = CASE WHEN verdict <> 'refused' THEN '' WHEN substr(evidence, 1, 6) = 'REJECT' THEN 'REJECT: ' "
+    "ELSE 'RENDERING_FAILURE: ' END"
+)
+"""Of what an event refused the status stays."""
+
 
 def leave_over(db: Database, snapshot: str) -> None:
     """Unless a campaign has it, it may be removed."""
@@ -113,9 +119,11 @@ def blank_texts(db: Database, address: str) -> None:
         "SELECT attempt_id, exceptions FROM outcome WHERE exceptions IS NOT NULL"
     ).fetchall():
         _blank_reasons(db, attempt_id, exceptions, lambda reason: address in reason.lower())
-    for settlement_id, evidence in db.execute("SELECT id, evidence FROM settlement").fetchall():
-        if address in evidence.lower():
-            db.execute("UPDATE settlement SET evidence = '' WHERE id = ?", (settlement_id,))
+    db.execute(
+        f"UPDATE settlement SET {EVIDENCE_BLANKED} "  # noqa: S608  our own words
+        "WHERE replace(lower(evidence), CAST(? AS text), '') <> lower(evidence)",
+        (address,),
+    )
     for campaign_id, halt in db.execute("SELECT id, halt FROM campaign WHERE halt IS NOT NULL").fetchall():
         if address in value_of(halt)["reason"].lower():
             _blank_halt(db, campaign_id, halt, "SES refused a recipient that is removed since")
@@ -130,7 +138,8 @@ def blank_all_texts(db: Database, campaign_id: str) -> None:
     ).fetchall():
         _blank_reasons(db, attempt_id, exceptions, lambda _: True)
     db.execute(
-        "UPDATE settlement SET evidence = '' WHERE attempt_id IN (SELECT id FROM attempt WHERE campaign_id = ?)",
+        f"UPDATE settlement SET {EVIDENCE_BLANKED} "  # noqa: S608  our own words
+        "WHERE attempt_id IN (SELECT id FROM attempt WHERE campaign_id = ?)",
         (campaign_id,),
     )
     for (halt,) in db.execute("SELECT halt FROM campaign WHERE id = ? AND halt IS NOT NULL", (campaign_id,)).fetchall():

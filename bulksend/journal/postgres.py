@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
 import psycopg
 
 from bulksend.clock import boot_s
 from bulksend.errors import CampaignBusyError
+from bulksend.journal.begun import first_held_back
 from bulksend.journal.database import Database, Living
-from bulksend.journal.deciding import move, settle_standing
+from bulksend.journal.deciding import move, settle_standing, settled_places
 from bulksend.journal.identity import check_identity
 from bulksend.journal.postgres_server import IDS_IN_BLOCK, PgDatabase, PgServer
 from bulksend.journal.postgres_writer import Answered, Asked, Grant, Kind, PostgresWriter
@@ -25,6 +26,7 @@ from bulksend.ledger import Ledger
 from bulksend.model import (
     AllAccepted,
     Batch,
+    BatchKind,
     CampaignState,
     EntryOutcome,
     EntryState,
@@ -61,7 +63,7 @@ class _Held:
     good_until_s: float
     decisions: int
     settled: set[int] = field(default_factory=set)
-    """Places that evidence has accepted."""
+    """Places that are not to be sent, whatever this process remembers: an event or a person has said so."""
 
 
 class PostgresJournal(Records):
@@ -275,15 +277,19 @@ class PostgresJournal(Records):
         )
 
     async def idle_chunks(self, campaign_id: str, besides: Sequence[int], at_most: int) -> list[int]:
-        """Numbers of chunks that are not done, that nobody has on lease, and that are due now; but for some."""
+        """Numbers of chunks that are not done, that nobody has on lease, and that are due now; but for some.
+
+        While a canary holds chunks back, nobody could do anything with them: they are left out.
+        """
         return await self._write(
             lambda db: [
                 number
                 for (number,) in db.execute(
                     "SELECT number FROM chunk WHERE campaign_id = ? AND NOT done "
                     "AND (leased_until IS NULL OR leased_until < store_now()) "
-                    "AND (due_at IS NULL OR due_at <= store_now()) AND number <> ALL(?) ORDER BY number LIMIT ?",
-                    (campaign_id, list(besides), at_most),
+                    "AND (due_at IS NULL OR due_at <= store_now()) AND number <> ALL(?) "
+                    "AND number < coalesce(?, number + 1) ORDER BY number LIMIT ?",
+                    (campaign_id, list(besides), first_held_back(db, campaign_id), at_most),
                 )
             ]
         )
@@ -370,6 +376,8 @@ class PostgresJournal(Records):
             JournalError: it could not be made durable; nothing may be sent.
         """
         place = (batch.campaign_id, batch.chunk.number)
+        if batch.kind is not BatchKind.FIRST:
+            await self._settle_heard(*place, batch.places)
         held = self._held.get(place)
         if held is None:
             return Withheld.LOST
@@ -384,9 +392,9 @@ class PostgresJournal(Records):
             if not grant.is_sending:
                 return None, Withheld.STOPPED
             if grant.decisions != held.decisions:
-                held.settled = _accepted(db, *place)
+                held.settled = settled_places(db, *place)
                 held.decisions = grant.decisions
-            narrowed = _without(batch, held.settled)
+            narrowed = batch.without(held.settled)
             if narrowed is None:
                 return None, Withheld.SETTLED
             send_before_s = min(boot_s() + SIGN_WITHIN_S, held.good_until_s)
@@ -406,12 +414,37 @@ class PostgresJournal(Records):
         kept = outcome_row(batch, outcomes)
         await self._put(Answered(intent.attempt_id, batch.campaign_id, batch.chunk.number, kept, pending), Kind.SETTLE)
 
-    async def decide(self, campaign_id: str, chunk: int, settlements: Sequence[Settlement]) -> list[Settlement]:
-        """Record decisions that the campaign's own policy makes; returns those that took effect."""
+    async def decide(
+        self, campaign_id: str, chunk: int, settlements: Sequence[Settlement], rows: Mapping[int, int] | None = None
+    ) -> list[Settlement]:
+        """Record decisions that the campaign's own policy makes; returns those that took effect.
+
+        `rows`, each with its place, are of what is to be sent again out of doubt: what events prove comes first.
+        """
+        await self._settle_heard(campaign_id, chunk, rows or {})
 
         def work(db: Database) -> list[Settlement]:
             self._touch(db, campaign_id, [chunk])
             return settle_standing(db, campaign_id, chunk, settlements, self._living())
+
+        return await self._write(work)
+
+    async def refuse(self, campaign_id: str, number: int, refusals: Mapping[int, EntryOutcome]) -> list[int]:
+        """Entries of an opened chunk that are pending, and shall not be sent, are dead; returns their places.
+
+        Where the chunk is another's by now, nothing is done: he may be about to send them, or refuses them himself.
+        """
+
+        def work(db: Database) -> list[int]:
+            held = self._held.get((campaign_id, number))
+            self._touch(db, campaign_id, [number])
+            row = db.execute(
+                "SELECT epoch FROM chunk WHERE campaign_id = ? AND number = ? AND leased_until > store_now()",
+                (campaign_id, number),
+            ).fetchone()
+            if held is None or row is None or row[0] != held.epoch:
+                return []
+            return self._refuse(db, campaign_id, number, refusals, Living("a.epoch = ?", (held.epoch,)))
 
         return await self._write(work)
 
@@ -432,7 +465,7 @@ class PostgresJournal(Records):
         def work(db: Database) -> bool:
             # Whoever opens a chunk again asks for this row too: either sees the other.
             db.execute("SELECT 1 FROM campaign WHERE id = ? FOR UPDATE", (campaign_id,)).fetchall()
-            return move(db, campaign_id, state, halt, only_from)
+            return move(db, campaign_id, state, halt, only_from, self.now())
 
         return await self._write(work)
 
@@ -480,22 +513,3 @@ class PostgresJournal(Records):
         finally:
             with suppress(psycopg.Error):
                 connection.close()
-
-
-def _accepted(db: PgDatabase, campaign_id: str, number: int) -> set[int]:
-    """Places of a chunk whose acceptance has evidence."""
-    rows = db.execute(
-        "SELECT s.place FROM settlement s JOIN attempt a ON a.id = s.attempt_id "
-        "WHERE a.campaign_id = ? AND a.chunk = ? AND s.verdict = 'accepted'",
-        (campaign_id, number),
-    )
-    return {place for (place,) in rows}
-
-
-def _without(batch: Batch, settled: set[int]) -> Batch | None:
-    if not settled or settled.isdisjoint(batch.indices):
-        return batch
-    indices = [i for i in batch.indices if i not in settled]
-    if not indices:
-        return None
-    return replace(batch, indices=indices, recipients=sum(batch.chunk.recipients[i] for i in indices))

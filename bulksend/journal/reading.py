@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bulksend.journal.database import Database, Living
-from bulksend.journal.rows import attempts_of_chunk, message_ids_of_chunk, policy_of, schedule_of
+from bulksend.journal.rows import attempts_of_chunk, message_ids_of_chunk, policy_of, safety_of, schedule_of
 from bulksend.ledger import Ledger, replay
 from bulksend.model import Campaign, CampaignState, EntryReport, EntryState, Policy, SkipReason, Tally
+from bulksend.safety import Safety
 from bulksend.schedule import Schedule
 
 __all__ = ["Sender", "Submitted", "ledger_of", "recipients_by_minute", "reports_of", "submitted_of", "tally_of"]
@@ -31,14 +32,15 @@ class Submitted:
     state: CampaignState
     policy: Policy
     schedule: Schedule
+    safety: Safety
 
 
 def submitted_of(db: Database) -> list[Submitted]:
     """All of them, oldest first."""
     return [
-        Submitted(campaign_id, name, CampaignState(state), policy_of(policy), schedule_of(schedule))
-        for campaign_id, name, state, policy, schedule in db.execute(
-            "SELECT id, name, state, policy, schedule FROM campaign WHERE state IN ('queued', 'sending') "
+        Submitted(campaign_id, name, CampaignState(state), policy_of(policy), schedule_of(schedule), safety_of(safety))
+        for campaign_id, name, state, policy, schedule, safety in db.execute(
+            "SELECT id, name, state, policy, schedule, safety FROM campaign WHERE state IN ('queued', 'sending') "
             "ORDER BY created_at, id"
         ).fetchall()
     ]
@@ -48,9 +50,11 @@ def tally_of(db: Database, campaign: Campaign, living: Living) -> Tally:
     """The campaign in numbers, by replaying every attempt. Of a cancelled one, what was pending counts as skipped."""
     counts = dict.fromkeys(EntryState, 0)
     contradictions = 0
+    doubts: list[float] = []
     for number, entries in _chunks(db, campaign.id):
         ledger = replay(entries, attempts_of_chunk(db, campaign.id, number, living))
         contradictions += ledger.contradictions
+        doubts += ledger.doubted_at()[:1]
         for state in EntryState:
             counts[state] += ledger.count(state)
     skipped, pending = dict(campaign.skipped), counts[EntryState.PENDING]
@@ -65,6 +69,7 @@ def tally_of(db: Database, campaign: Campaign, living: Living) -> Tally:
         pending=pending,
         skipped=skipped,
         contradictions=contradictions,
+        doubt_since=min(doubts, default=None),
     )
 
 
@@ -123,6 +128,8 @@ def _reports_of_chunk(
             latest[i] = (attempt.id, attempt.answered_at or attempt.at)
             if place < len(ids) and ids[place]:
                 message_ids[i] = ids[place]
+        for settlement in attempt.settlements:
+            message_ids[settlement.index] = settlement.message_id or message_ids[settlement.index]
     for i in range(entries):
         state = EntryState(ledger.states[i])
         attempt_id, at = latest[i] or (None, None)

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar, TypeVar
 
 from bulksend.errors import CampaignBusyError, CampaignUnknownError, NameTakenError
+from bulksend.journal.begun import ARMED, canary_sent, chunk_sizes, first_sent_at, mails_sent
 from bulksend.journal.census import Census
 from bulksend.journal.database import Database, Living
-from bulksend.journal.deciding import PENDING_AGAIN, reopen, settle_once, stands
+from bulksend.journal.deciding import PENDING_AGAIN, move, reopen, settle_once, stands
+from bulksend.journal.events import Evidence
+from bulksend.journal.evidence import (
+    DoubtedChunk,
+    Paired,
+    Proved,
+    doubted_chunks,
+    doubted_places,
+    mails_by_place,
+    open_numbers,
+    paired,
+    proves_anything,
+    settle_proved,
+)
 from bulksend.journal.forgetting import (
     blank_all_texts,
     blank_texts,
@@ -40,9 +55,12 @@ from bulksend.journal.rows import (
     CAMPAIGN_COLUMNS,
     campaign_from_row,
     campaign_to_row,
+    halt_to_text,
     policy_to_text,
+    safety_to_text,
     schedule_to_text,
 )
+from bulksend.journal.tracing import EntryTrace, entries_of_message, trace_of
 from bulksend.ledger import Ledger
 from bulksend.model import (
     Campaign,
@@ -51,18 +69,21 @@ from bulksend.model import (
     EntryOutcome,
     EntryReport,
     EntryState,
+    Halt,
     Policy,
     Settlement,
     SettlementVerdict,
     Tally,
     Verdict,
 )
+from bulksend.safety import CanarySent, Safety
 from bulksend.schedule import Schedule
 
 __all__ = ["Records"]
 
 T = TypeVar("T")
 
+HALTED_FROM = (CampaignState.QUEUED, CampaignState.SENDING)
 AGAIN = (
     "The store's lock was lost: the database was restarted, or the connection to it broke. Run the same command again."
 )
@@ -83,6 +104,8 @@ class Records(ABC):
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.now = now
+        self.evidence: Callable[[str, Collection[int]], Iterable[Evidence]] | None = None
+        """What events say of a campaign's rows; asked, where given, before anything is sent that was tried before."""
         self.on_commit: Callable[[float, int], None] | None = None
         """Told of each commit of the sending process: its duration in seconds, its operations."""
 
@@ -149,6 +172,12 @@ class Records(ABC):
             rows = db.execute(f"SELECT {CAMPAIGN_COLUMNS} FROM campaign ORDER BY created_at, id").fetchall()  # noqa: S608
         return [campaign_from_row(row) for row in rows]
 
+    def of_id(self, campaign_id: str) -> Campaign | None:
+        """The campaign that its mails' tags name, or None."""
+        with self.reading() as db:
+            row = db.execute(f"SELECT {CAMPAIGN_COLUMNS} FROM campaign WHERE id = ?", (campaign_id,)).fetchone()  # noqa: S608
+        return None if row is None else campaign_from_row(row)
+
     def campaign(self, name: str) -> Campaign:
         """The campaign of that name.
 
@@ -201,14 +230,14 @@ class Records(ABC):
                 [(campaign.id, c.number, c.entries, c.recipients) for c in chunks],
             )
 
-    def set_terms(self, campaign: Campaign, policy: Policy, schedule: Schedule) -> None:
-        """What the campaign's file says of doubt, of retries and of its times from now on."""
+    def set_terms(self, campaign: Campaign, policy: Policy, schedule: Schedule, safety: Safety) -> None:
+        """What the campaign's file says of doubt, of retries, of its times and its safety from now on."""
         with self.deciding() as db:
             if policy.resend_in_doubt and not campaign.policy.resend_in_doubt:
                 db.execute("UPDATE chunk SET done = FALSE WHERE campaign_id = ?", (campaign.id,))
             db.execute(
-                "UPDATE campaign SET policy = ?, schedule = ? WHERE id = ?",
-                (policy_to_text(policy), schedule_to_text(schedule), campaign.id),
+                "UPDATE campaign SET policy = ?, schedule = ?, safety = ? WHERE id = ?",
+                (policy_to_text(policy), schedule_to_text(schedule), safety_to_text(safety), campaign.id),
             )
             if policy.resend_in_doubt and not campaign.policy.resend_in_doubt:
                 db.execute("UPDATE campaign SET state = 'planned' WHERE id = ? AND state = 'finished'", (campaign.id,))
@@ -217,17 +246,70 @@ class Records(ABC):
         """Queue, pause or cancel a campaign, whoever sends it; returns the state that it is in now.
 
         What is finished or cancelled stays so, and what is being sent is not queued. A pause ends when somebody sends
-        or submits it again, and so does a halt: what is queued is halted no more.
+        or submits it again, and so does a halt: what is queued is halted no more, and its breaker judges anew.
         """
         is_queued = state is CampaignState.QUEUED
         stays = "'finished', 'cancelled'" + (", 'sending'" if is_queued else "")
-        sets = "state = ?" + (", halt = NULL" if is_queued else "")
+        sets = "state = ?" + (f", halt = NULL, {ARMED}" if is_queued else "")
+        armed_at = (self.now(),) if is_queued else ()
         with self.deciding() as db:
             db.execute(
                 f"UPDATE campaign SET {sets} WHERE id = ? AND state NOT IN ({stays})",  # noqa: S608  our own words
-                (state.value, campaign.id),
+                (state.value, *armed_at, campaign.id),
             )
         return self.campaign(campaign.name).state
+
+    # Safety -----------------------------------------------------------------------------------------------------------
+
+    def first_sent_at(self, campaign: Campaign) -> float | None:
+        """When its first request was made, in epoch seconds; None if there was none."""
+        with self.reading() as db:
+            return first_sent_at(db, campaign.id)
+
+    def mails_sent(self, campaign: Campaign, since: float) -> int:
+        """Entries that were in an answered request since then (epoch seconds)."""
+        with self.reading() as db:
+            return mails_sent(db, campaign.id, since)
+
+    def chunk_sizes(self, campaign: Campaign) -> list[tuple[int, int]]:
+        """(number, entries) of every chunk, in the order of the list."""
+        with self.reading() as db:
+            return chunk_sizes(db, campaign.id)
+
+    def canary_sent(self, campaign: Campaign, canary: int) -> CanarySent:
+        """Where its first so many entries stand."""
+        living = self._living()
+        with self.reading() as db:
+            return canary_sent(db, campaign.id, canary, living)
+
+    def guarded(self, campaign: Campaign) -> tuple[float, float | None] | None:
+        """Since when its breaker is armed, and when its canary was judged, by whatever process (epoch seconds).
+
+        None while it is not being sent.
+        """
+        with self.reading() as db:
+            row = db.execute(
+                "SELECT armed_at, canary_passed_at FROM campaign "
+                "WHERE id = ? AND state = 'sending' AND armed_at IS NOT NULL",
+                (campaign.id,),
+            ).fetchone()
+        return None if row is None else (float(row[0]), None if row[1] is None else float(row[1]))
+
+    def pass_canary(self, campaign: Campaign, halt: Halt | None = None) -> None:
+        """Its canary is judged: the other entries may go.
+
+        With `halt` they go when a person says so: in the same transaction the campaign is halted, if it is being sent.
+        """
+        with self.deciding() as db:
+            db.execute(
+                "UPDATE campaign SET canary_passed_at = ? WHERE id = ? AND canary_passed_at IS NULL",
+                (self.now(), campaign.id),
+            )
+            if halt is not None:
+                db.execute(
+                    "UPDATE campaign SET state = 'halted', halt = ? WHERE id = ? AND state = 'sending'",
+                    (halt_to_text(halt), campaign.id),
+                )
 
     # Entries ----------------------------------------------------------------------------------------------------------
 
@@ -242,6 +324,17 @@ class Records(ABC):
         living = self._living()
         with self.reading() as db:
             yield from reports_of(db, campaign, living)
+
+    def trace(self, campaign: Campaign, number: int, places: Collection[int]) -> dict[int, EntryTrace]:
+        """Every attempt on entries of a chunk, by their place in it."""
+        living = self._living()
+        with self.reading() as db:
+            return trace_of(db, campaign.id, number, places, living)
+
+    def entries_of_message(self, message_id: str) -> list[tuple[str, int, int]]:
+        """(campaign id, chunk, place in it) of the entries that SES accepted as this message. Reads every answer."""
+        with self.reading() as db:
+            return entries_of_message(db, message_id)
 
     @contextmanager
     def history(self, campaign: Campaign) -> Iterator[tuple[Tally, Iterator[ChunkHistory]]]:
@@ -271,6 +364,47 @@ class Records(ABC):
                         again.add(report.chunk)
             reopen(db, campaign.id, again)
         return decided
+
+    # What events prove ------------------------------------------------------------------------------------------------
+
+    def doubted_chunks(self, campaign: Campaign) -> list[DoubtedChunk]:
+        """Chunks in which an event may settle something, in the order of the list."""
+        with self.reading() as db:
+            return doubted_chunks(db, campaign.id)
+
+    def open_numbers(self, campaign: Campaign) -> set[int]:
+        """Numbers of the chunks that are not done."""
+        with self.reading() as db:
+            return open_numbers(db, campaign.id)
+
+    def doubted_places(self, campaign: Campaign, number: int) -> list[int]:
+        """Places of a chunk's entries that were ever in doubt, and are not accepted."""
+        living = self._living()
+        with self.reading() as db:
+            return doubted_places(db, campaign.id, number, living)
+
+    def settle_by_events(
+        self, campaign: Campaign, number: int, evidence: Iterable[Evidence], places: Mapping[int, int]
+    ) -> Proved:
+        """Settle what events prove of entries of a chunk; `places` are by row. What is settled stays as it is."""
+        mails = mails_by_place(evidence, places)
+        living = self._living()
+        with self.reading() as db:
+            if not proves_anything(db, campaign.id, number, mails, living):
+                return Proved()
+        with self.deciding() as db:
+            self._touch(db, campaign.id, [number])
+            return settle_proved(db, campaign.id, number, mails, self._living(), self.now())
+
+    def paired(self, campaign: Campaign, number: int, mails: Mapping[int, Collection[str]]) -> Paired:
+        """Whether the answers for a chunk have these message ids under these entries, by their places."""
+        with self.reading() as db:
+            return paired(db, campaign.id, number, mails)
+
+    def halt(self, campaign: Campaign, halt: Halt) -> bool:
+        """Stop a campaign that is being sent, or is to be, by whatever process; whether it was."""
+        with self.deciding() as db:
+            return move(db, campaign.id, CampaignState.HALTED, halt, HALTED_FROM, self.now())
 
     def sent_by_minute(self, account: str, region: str, since: float) -> list[tuple[float, int]]:
         """(start of a minute in epoch seconds, recipients that count against the quota); unanswered counts as sent."""
@@ -380,6 +514,39 @@ class Records(ABC):
             blank_texts(db, address)
 
     # A sending process ------------------------------------------------------------------------------------------------
+
+    def _refuse(
+        self, db: Database, campaign_id: str, number: int, refusals: Mapping[int, EntryOutcome], living: Living
+    ) -> list[int]:
+        """Of these entries of a chunk, those that are pending are dead; returns their places."""
+        self._touch(db, campaign_id, [number])
+        states = ledger_of(db, campaign_id, number, living).states
+        by_why: dict[EntryOutcome, list[int]] = {}
+        for place in sorted(refusals):
+            if states[place] == EntryState.PENDING:
+                by_why.setdefault(refusals[place], []).append(place)
+        for why, places in by_why.items():
+            self._add_refused(db, campaign_id, number, places, why)
+        return sorted(place for places in by_why.values() for place in places)
+
+    async def _settle_heard(self, campaign_id: str, number: int, rows: Mapping[int, int]) -> bool:
+        """What events prove of these entries of a chunk (place by row) is settled before they are sent again.
+
+        Whether anything was heard of them.
+        """
+        if self.evidence is None or not rows:
+            return False
+        evidence = list(await asyncio.to_thread(self.evidence, campaign_id, list(rows)))
+        if not evidence:
+            return False
+        mails = mails_by_place(evidence, rows)
+
+        def work(db: Database) -> None:
+            self._touch(db, campaign_id, [number])
+            settle_proved(db, campaign_id, number, mails, self._living(), self.now())
+
+        await self._write(work)
+        return True
 
     @abstractmethod
     def _write(self, work: Callable[[Database], T]) -> Awaitable[T]:

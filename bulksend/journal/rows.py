@@ -37,6 +37,7 @@ __all__ = [
     "attempts_of_chunk",
     "campaign_from_row",
     "campaign_to_row",
+    "clean",
     "halt_to_text",
     "json_text",
     "message_ids_of_chunk",
@@ -175,7 +176,7 @@ def outcome_row(batch: Batch, outcomes: Sequence[EntryOutcome] | AllAccepted) ->
         return OutcomeRow(batch.recipients, outcomes.message_ids, None)
     message_ids = [o.message_id for o in outcomes]
     exceptions = [
-        (place, o.verdict.value, _clean(o.status), _clean(o.reason), o.due_at)
+        (place, o.verdict.value, clean(o.status), clean(o.reason), o.due_at)
         for place, o in enumerate(outcomes)
         if o.verdict is not Verdict.ACCEPTED
     ]
@@ -193,13 +194,13 @@ def outcome_row(batch: Batch, outcomes: Sequence[EntryOutcome] | AllAccepted) ->
 def attempts_of_chunk(db: Database, campaign_id: str, number: int, living: Living) -> Iterator[AttemptRecord]:
     """The attempts on a chunk in the order of their intents."""
     settlements: dict[int, list[Settlement]] = {}
-    for attempt_id, place, verdict, evidence, at in db.execute(
-        "SELECT s.attempt_id, s.place, s.verdict, s.evidence, s.at "
+    for attempt_id, place, verdict, evidence, at, message_id in db.execute(
+        "SELECT s.attempt_id, s.place, s.verdict, s.evidence, s.at, s.message_id "
         "FROM attempt a JOIN settlement s ON s.attempt_id = a.id "
         "WHERE a.campaign_id = ? AND a.chunk = ? ORDER BY s.id",
         (campaign_id, number),
     ):
-        settlement = Settlement(attempt_id, place, SettlementVerdict(verdict), evidence, at)
+        settlement = Settlement(attempt_id, place, SettlementVerdict(verdict), evidence, at, message_id)
         settlements.setdefault(attempt_id, []).append(settlement)
     for attempt_id, at, first, count, indices, alive, answered_at, exceptions in db.execute(
         f"SELECT a.id, a.at, a.first, a.count, a.indices, {living.condition}, o.at, o.exceptions "  # noqa: S608  a store's own words
@@ -235,8 +236,8 @@ def _exceptions(kept: Sequence[tuple[int, str, str, str, float | None]]) -> list
     ]
 
 
-def _clean(text: str) -> str:
-    """PostgreSQL keeps no NUL."""
+def clean(text: str) -> str:
+    """The same without NUL, which PostgreSQL does not keep."""
     return text.replace("\0", "\ufffd") if "\0" in text else text
 
 

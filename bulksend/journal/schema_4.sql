@@ -13,11 +13,13 @@ CREATE TABLE settlement_4 (
     verdict     TEXT NOT NULL CHECK (verdict IN ('accepted', 'resend', 'drop', 'returned', 'refused')),
     evidence    TEXT NOT NULL,
     at          REAL NOT NULL,
-    UNIQUE (attempt_id, place, verdict)
+    message_id  TEXT NOT NULL DEFAULT ''         -- of the mail that an event told of
 ) STRICT;
-INSERT INTO settlement_4 SELECT id, attempt_id, place, verdict, evidence, at FROM settlement;
+INSERT INTO settlement_4 (id, attempt_id, place, verdict, evidence, at)
+SELECT id, attempt_id, place, verdict, evidence, at FROM settlement;
 DROP TABLE settlement;
 ALTER TABLE settlement_4 RENAME TO settlement;
+CREATE INDEX settlement_of_entry ON settlement (attempt_id, place);
 
 -- For people with a SQL prompt: every entry of every attempt, with what came of it.
 CREATE VIEW entry_attempt AS

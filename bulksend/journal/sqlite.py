@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -15,8 +14,8 @@ from typing import ClassVar, TypeVar
 from bulksend.clock import boot_s
 from bulksend.errors import CampaignBusyError, JournalError
 from bulksend.journal.database import Database, Living
-from bulksend.journal.deciding import move, settle_standing
-from bulksend.journal.filesystem import refuse_network
+from bulksend.journal.deciding import move, settle_standing, settled_places
+from bulksend.journal.filesystem import make_private, refuse_network
 from bulksend.journal.lock import StoreLock, living_holder, living_process, plans_lock
 from bulksend.journal.reading import Sender, ledger_of
 from bulksend.journal.records import Records
@@ -32,6 +31,7 @@ from bulksend.ledger import Ledger
 from bulksend.model import (
     AllAccepted,
     Batch,
+    BatchKind,
     CampaignState,
     EntryOutcome,
     Halt,
@@ -78,8 +78,8 @@ class SqliteJournal(Records):
         self._data_version = -1
         self._looked_in = 0
         self._last_attempt = 0
-        self._settlements_seen = 0
-        self._interventions: dict[tuple[str, int], set[int]] = {}
+        self._settled: dict[tuple[str, int], set[int]] = {}
+        """By chunk: places that are not to be sent, whatever this process remembers. As of the last look around."""
         self._stopped: set[str] = set()
         self._prepare()
 
@@ -202,6 +202,7 @@ class SqliteJournal(Records):
             if not ledger_of(db, campaign_id, number, self._mine).final:
                 return False
             db.execute("UPDATE chunk SET done = TRUE WHERE campaign_id = ? AND number = ?", (campaign_id, number))
+            self._settled.pop((campaign_id, number), None)
             return True
 
         return await self._write(work)
@@ -212,12 +213,15 @@ class SqliteJournal(Records):
         Raises:
             JournalError: it could not be made durable; nothing may be sent.
         """
+        again = batch.kind is not BatchKind.FIRST
+        if again and await self._settle_heard(batch.campaign_id, batch.chunk.number, batch.places):
+            self._data_version = -1  # of what this process writes, the file's own number says nothing
 
         def row(db: sqlite3.Connection) -> tuple[tuple[object, ...] | None, Intent | Withheld]:
             self._look_around(db)
             if batch.campaign_id in self._stopped:
                 return None, Withheld.STOPPED
-            narrowed = self._without_settled(batch)
+            narrowed = self._without_settled(db, batch)
             if narrowed is None:
                 return None, Withheld.SETTLED
             self._last_attempt += 1
@@ -232,13 +236,23 @@ class SqliteJournal(Records):
         row = (intent.attempt_id, self.now(), kept.spent, json_text(kept.message_ids), kept.exceptions_text())
         await self._insert(OUTCOMES, lambda _: (row, None))
 
-    async def decide(self, campaign_id: str, chunk: int, settlements: Sequence[Settlement]) -> list[Settlement]:
-        """Record decisions that the campaign's own policy makes; returns those that nobody had decided before."""
+    async def decide(
+        self, campaign_id: str, chunk: int, settlements: Sequence[Settlement], rows: Mapping[int, int] | None = None
+    ) -> list[Settlement]:
+        """Record decisions that the campaign's own policy makes; returns those that nobody had decided before.
+
+        `rows`, each with its place, are of what is to be sent again out of doubt: what events prove comes first.
+        """
+        await self._settle_heard(campaign_id, chunk, rows or {})
 
         def work(db: Database) -> list[Settlement]:
             return settle_standing(db, campaign_id, chunk, settlements, self._mine)
 
         return await self._write(work)
+
+    async def refuse(self, campaign_id: str, number: int, refusals: Mapping[int, EntryOutcome]) -> list[int]:
+        """Entries of an opened chunk that are pending, and shall not be sent, are dead; returns their places."""
+        return await self._write(lambda db: self._refuse(db, campaign_id, number, refusals, self._mine))
 
     async def set_state(
         self,
@@ -255,7 +269,7 @@ class SqliteJournal(Records):
         """
 
         def work(db: Database) -> bool:
-            taken = move(db, campaign_id, state, halt, only_from)
+            taken = move(db, campaign_id, state, halt, only_from, self.now())
             if taken:
                 self._stopped.discard(campaign_id)
             return taken
@@ -313,26 +327,18 @@ class SqliteJournal(Records):
             raise CampaignBusyError("it has taken this store over")
         self._stopped = {
             campaign_id
-            for (campaign_id,) in db.execute("SELECT id FROM campaign WHERE state IN ('paused', 'cancelled')")
+            for (campaign_id,) in db.execute("SELECT id FROM campaign WHERE state IN ('paused', 'halted', 'cancelled')")
         }
-        for settlement_id, campaign_id, chunk, place in db.execute(
-            "SELECT s.id, a.campaign_id, a.chunk, s.place FROM settlement s JOIN attempt a ON a.id = s.attempt_id "
-            "WHERE s.id > ? AND s.verdict = 'accepted' ORDER BY s.id",
-            (self._settlements_seen,),
-        ):
-            self._settlements_seen = settlement_id
-            self._interventions.setdefault((campaign_id, chunk), set()).add(place)
+        self._settled.clear()
         self._data_version = version
         self._looked_in = self._writer.transaction
 
-    def _without_settled(self, batch: Batch) -> Batch | None:
-        settled = self._interventions.get((batch.campaign_id, batch.chunk.number))
-        if not settled or settled.isdisjoint(batch.indices):
-            return batch
-        indices = [i for i in batch.indices if i not in settled]
-        if not indices:
-            return None
-        return replace(batch, indices=indices, recipients=sum(batch.chunk.recipients[i] for i in indices))
+    def _without_settled(self, db: Database, batch: Batch) -> Batch | None:
+        there = (batch.campaign_id, batch.chunk.number)
+        settled = self._settled.get(there)
+        if settled is None:
+            settled = self._settled[there] = settled_places(db, *there)
+        return batch.without(settled)
 
     def _busy(self, error: CampaignBusyError) -> CampaignBusyError:
         """Who it is, as far as that is known."""
@@ -383,7 +389,7 @@ class SqliteJournal(Records):
             has_snapshots = any(snapshots.glob("*.parquet"))
             if has_snapshots and not self.path.exists():
                 raise _lost(self.path, snapshots)
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            make_private(self.path)
             with closing(self._connect()) as db:
                 (version,) = db.execute("PRAGMA user_version").fetchone()
                 if version == 0 and has_snapshots:

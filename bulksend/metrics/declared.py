@@ -152,13 +152,18 @@ WAITING = _gauge(
     "bulksend_waiting",
     "Campaigns, accounts and stores of this process for which nothing may be sent now, by what they wait for: "
     "day_spent (the 24-hour quota), quota_unknown (GetAccount does not answer), schedule (the campaign's hours), "
-    "store (the database).",
+    "canary (what becomes of a campaign's first mails), store (the database).",
     ("why",),
 )
 CIRCUITS_OPEN = _gauge(
     Topic.SENDING,
     "bulksend_circuits_open",
     "Campaigns of this process for which only single probes go out, since most requests failed.",
+)
+BREAKERS_BLIND = _gauge(
+    Topic.SENDING,
+    "bulksend_breakers_blind",
+    "Campaigns of this process that are sent, and whose breaker cannot judge, since no events come in.",
 )
 
 # Quota and pace -------------------------------------------------------------------------------------------------------
@@ -248,6 +253,11 @@ SENDABLE = _gauge(
     "bulksend_sendable_entries",
     "Entries that are still to be sent in campaigns that are queued or being sent, and whose schedule lets them now.",
 )
+DOUBT_AGE = _gauge(
+    Topic.STORE,
+    "bulksend_in_doubt_oldest_seconds",
+    "For how long the oldest of what is in doubt has been so, in any campaign; 0 while nothing is.",
+)
 CHUNKS = _gauge(
     Topic.STORE,
     "bulksend_chunks",
@@ -321,8 +331,29 @@ EVENT_LAG = _gauge(
     "How old the oldest event of the batch that was recorded last was then; there is none before the first.",
     OF_ACCOUNT,
 )
+EVENTS_HELD_UP = _gauge(
+    Topic.EVENTS,
+    "bulksend_events_held_up",
+    "1 while events cannot be had from a queue, or not be kept: SQS or the store does not answer, or refuses. Sending "
+    "goes on. There is none where no events are consumed.",
+    OF_ACCOUNT,
+)
 EVENTS_UNREADABLE = _counter(
     Topic.EVENTS, "bulksend_events_unreadable", "Messages of the events' queue that could not be read.", OF_ACCOUNT
+)
+SUPPRESSIONS = _counter(
+    Topic.EVENTS,
+    "bulksend_suppressions",
+    "Addresses that came on the store's suppression list by one click (unsubscribe); those of events do not count.",
+    ("reason",),
+)
+
+COPIES = _counter(
+    Topic.EVENTS,
+    "bulksend_copies_observed",
+    "Rows of a list of which SES has made a second mail, as events tell: somebody got the mail twice. 0 unless "
+    "something in doubt was sent again that had been accepted.",
+    OF_ACCOUNT,
 )
 
 # The process ----------------------------------------------------------------------------------------------------------

@@ -139,6 +139,7 @@ class AccountNumbers:
         self.events = dict.fromkeys(EventType, 0)
         self.bounces = dict.fromkeys(BounceKind, 0)
         self.events_unreadable = 0
+        self.copies = 0
 
     def duration_s(self, transport: str) -> Distribution:
         """Of requests by this transport."""

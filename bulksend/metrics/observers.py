@@ -6,13 +6,17 @@ import time
 from typing import TYPE_CHECKING, assert_never
 
 from bulksend.facts import (
+    AddressesSuppressed,
     BatchAnswered,
     BatchSent,
+    BreakerBlind,
     CampaignHalted,
     ChunkRead,
     CircuitChanged,
     Committed,
     EntriesReturned,
+    EntriesSuppressed,
+    EventsHeldUp,
     EventsRecorded,
     Fact,
     LoopLagged,
@@ -53,10 +57,15 @@ class CampaignObserver:
                 self._answered(fact)
             case EntriesReturned():
                 self._metrics.count(declared.RETURNED, fact.entries, fact.verdict.value)
+            case EntriesSuppressed():
+                label = (Verdict.DEAD, "SUPPRESSED")
+                self._numbers.entries[label] = self._numbers.entries.get(label, 0) + fact.entries
             case Waiting():
                 self._metrics.waits.note(self, fact.kind)
             case CircuitChanged():
                 self._metrics.circuits.add(self) if fact.is_open else self._metrics.circuits.discard(self)
+            case BreakerBlind():
+                self._metrics.blind.add(self) if fact.reason else self._metrics.blind.discard(self)
             case UnknownStatus():
                 self._metrics.count(declared.UNKNOWN_STATUSES)
             case CampaignHalted():
@@ -64,7 +73,11 @@ class CampaignObserver:
             case ChunkRead():
                 self._metrics.snapshot_reads_s.note(fact.duration_s)
                 self._metrics.count(declared.SNAPSHOT_ENTRIES, fact.entries)
-            case Committed() | LoopLagged() | PaceChanged() | QuotaRead() | StoreCounted() | EventsRecorded():
+            case Committed() | LoopLagged() | PaceChanged() | QuotaRead() | StoreCounted():
+                pass  # not a campaign's
+            case EventsRecorded() | EventsHeldUp():
+                pass
+            case AddressesSuppressed():
                 pass  # not a campaign's
             case _:
                 assert_never(fact)
@@ -94,6 +107,7 @@ class CampaignObserver:
         self._in_flight = 0
         self._metrics.waits.note(self, None)
         self._metrics.circuits.discard(self)
+        self._metrics.blind.discard(self)
 
 
 class AccountObserver:
@@ -120,10 +134,17 @@ class AccountObserver:
                 for kind, many in fact.bounces.items():
                     self._numbers.bounces[kind] += many
                 self._numbers.events_unreadable += fact.unreadable
+                self._numbers.copies += fact.copies
                 self._metrics.put(declared.EVENT_LAG, fact.lag_s, *self._labels)
-            case BatchSent() | BatchAnswered() | EntriesReturned() | CircuitChanged() | UnknownStatus():
+            case EventsHeldUp():
+                self._metrics.put(declared.EVENTS_HELD_UP, float(bool(fact.reason)), *self._labels)
+            case (
+                BatchSent() | BatchAnswered() | EntriesReturned() | CircuitChanged() | UnknownStatus() | BreakerBlind()
+            ):
                 pass  # a campaign's
             case CampaignHalted() | ChunkRead() | Committed() | LoopLagged() | StoreCounted():
+                pass
+            case EntriesSuppressed() | AddressesSuppressed():
                 pass
             case _:
                 assert_never(fact)
@@ -167,11 +188,17 @@ class StoreObserver:
                 self._metrics.census = fact
             case Waiting():
                 self._metrics.waits.note(self, fact.kind)
-            case BatchSent() | BatchAnswered() | EntriesReturned() | CircuitChanged() | UnknownStatus():
+            case (
+                BatchSent() | BatchAnswered() | EntriesReturned() | CircuitChanged() | UnknownStatus() | BreakerBlind()
+            ):
                 pass  # a campaign's
             case CampaignHalted():  # one that could not be begun
                 self._metrics.count(declared.HALTS, 1, fact.halt.scope.value)
-            case ChunkRead() | PaceChanged() | QuotaRead() | EventsRecorded():
+            case AddressesSuppressed():
+                self._metrics.count(declared.SUPPRESSIONS, fact.addresses, fact.reason.value)
+            case ChunkRead() | PaceChanged() | QuotaRead() | EntriesSuppressed():
+                pass
+            case EventsRecorded() | EventsHeldUp():
                 pass
             case _:
                 assert_never(fact)

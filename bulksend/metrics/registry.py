@@ -19,6 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from bulksend import __version__
+from bulksend.event import SuppressionReason
 from bulksend.facts import StoreCounted, WaitKind
 from bulksend.metrics import declared
 from bulksend.metrics.declared import Kind, Series
@@ -48,6 +49,7 @@ class Metrics(Collector):
             (declared.SNAPSHOT_ENTRIES, ()): 0,
             (declared.PLAN_ROWS, ()): 0,
             **{(declared.HALTS, (scope.value,)): 0 for scope in HaltScope},
+            (declared.SUPPRESSIONS, (SuppressionReason.UNSUBSCRIBE.value,)): 0,
         }
         self._put: dict[tuple[Series, Labels], float] = {}
         self._accounts: dict[tuple[str, str], AccountNumbers] = {}
@@ -57,6 +59,7 @@ class Metrics(Collector):
         self.statuses, self.codes = Words(), Words()
         self.waits = Waits()
         self.circuits: set[CampaignObserver] = set()
+        self.blind: set[CampaignObserver] = set()
         self.census: StoreCounted | None = None
         self.intents_s = Distribution(declared.INTENT_DURATION.limits)
         self.commits_s = Distribution(declared.COMMIT_DURATION.limits)
@@ -162,6 +165,7 @@ class Metrics(Collector):
         samples[declared.WAITING] = [((kind.value,), self.waits.count(kind)) for kind in WaitKind]
         one: tuple[tuple[Series, float | Distribution], ...] = (
             (declared.CIRCUITS_OPEN, len(self.circuits)),
+            (declared.BREAKERS_BLIND, len(self.blind)),
             (declared.INTENT_DURATION, self.intents_s),
             (declared.COMMIT_DURATION, self.commits_s),
             (declared.GROUP_SIZE, self.groups),
@@ -187,6 +191,8 @@ class Metrics(Collector):
         samples[declared.CAMPAIGNS] = [((state.value,), many) for state, many in census.campaigns.items()]
         samples[declared.CHUNKS] = [((standing.value,), many) for standing, many in census.chunks.items()]
         samples[declared.SENDABLE] = [((), census.sendable)]
+        oldest = min(census.doubt_since.values(), default=census.at)
+        samples[declared.DOUBT_AGE] = [((), max(0.0, census.at - oldest))]
         samples[declared.WORKERS] = [((), census.workers)]
         samples[declared.CENSUS_AT] = [((), census.at)]
         samples[declared.CENSUS_DURATION] = [((), census.duration_s)]
@@ -202,6 +208,7 @@ def _add_account(samples: dict[Series, list[Sample]], labels: tuple[str, str], n
     samples[declared.EVENTS] += [((*labels, type_.value), many) for type_, many in numbers.events.items()]
     samples[declared.BOUNCES] += [((*labels, kind.value), many) for kind, many in numbers.bounces.items()]
     samples[declared.EVENTS_UNREADABLE].append((labels, numbers.events_unreadable))
+    samples[declared.COPIES].append((labels, numbers.copies))
 
 
 def _add_campaign(samples: dict[Series, list[Sample]], labels: tuple[str, str, str], numbers: CampaignNumbers) -> None:

@@ -24,6 +24,7 @@ from bulksend.pacing.quota import (
     seconds_worth,
     told_spent,
 )
+from bulksend.pacing.ramp import Ramp
 from bulksend.pacing.throttle import Throttle
 from bulksend.pacing.window import SentWindow
 
@@ -37,6 +38,7 @@ __all__ = [
     "Lanes",
     "PaceSettings",
     "QuotaPacer",
+    "Ramp",
     "SentWindow",
     "Throttle",
     "burst_recipients",

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from bulksend.recipients.address_file import addresses_in
 from bulksend.recipients.forget import FORGOTTEN_ADDRESS, Removed, forgettable, remove_address
 from bulksend.recipients.list_columns import ListColumns
 from bulksend.recipients.list_file import write_list_parquet
 from bulksend.recipients.mapping import Mapping
 from bulksend.recipients.one_address import one_address
+from bulksend.recipients.one_click import OneClick
 from bulksend.recipients.plan import Snapshot, take_snapshot
 from bulksend.recipients.results_file import write_results_parquet
+from bulksend.recipients.screening import LookUp, in_a_copy
 from bulksend.recipients.shelf import FolderShelf, Shelf, ShelfUnreachableError, open_shelf
 from bulksend.recipients.skipped import SkippedRow, skipped_rows
 from bulksend.recipients.snapshot import SnapshotReader
@@ -24,14 +27,18 @@ __all__ = [
     "FolderShelf",
     "ListColumns",
     "ListFormat",
+    "LookUp",
     "Mapping",
+    "OneClick",
     "Removed",
     "Shelf",
     "ShelfUnreachableError",
     "SkippedRow",
     "Snapshot",
     "SnapshotReader",
+    "addresses_in",
     "forgettable",
+    "in_a_copy",
     "list_digest",
     "one_address",
     "open_shelf",

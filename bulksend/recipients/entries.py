@@ -154,7 +154,7 @@ class EntryWriter:
         for tag in self._tags:
             parts += [f'"}},{{"Name":"{tag.name}","Value":"', tag.values(columns)]
         parts.append('"}],')
-        parts += self._header_parts(headers)
+        parts += self._header_parts(rows, headers)
         parts.append('"ReplacementEmailContent":{"ReplacementTemplate":{"ReplacementTemplateData":"')
         parts.append(_inside(self._data[0]))
         for name, text in zip(self._mapping.data, self._data[1:], strict=True):
@@ -163,13 +163,17 @@ class EntryWriter:
         entries: Texts = pc.binary_join_element_wise(*_merged(parts), "")
         return entries
 
-    def _header_parts(self, varying: Sequence[Texts]) -> list[Texts | str]:
+    def _header_parts(self, rows: Numbers, varying: Sequence[Texts]) -> list[Texts | str]:
         values = iter(varying)
+        one_click = self._mapping.one_click
+        # These two first: nothing stands between them.
+        made = [] if one_click is None else list(one_click.headers(rows))
+        for header in self._headers:
+            made.append((header.name, escape_once(next(values)) if header.fixed is None else _inside(header.fixed)))
         parts: list[Texts | str] = []
         opening = '"ReplacementHeaders":[{"Name":"'
-        for header in self._headers:
-            value = escape_once(next(values)) if header.fixed is None else _inside(header.fixed)
-            parts += [f'{opening}{_inside(header.name)}","Value":"', value, '"}']
+        for name, value in made:
+            parts += [f'{opening}{_inside(name)}","Value":"', value, '"}']
             opening = ',{"Name":"'
         return [*parts, "],"] if parts else []
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from bulksend.recipients.one_click import OneClick
+
 __all__ = ["BoundMapping", "Mapping", "PlaceholderText", "bind", "value_at"]
 
 RESERVED_TAGS = ("bulksend-campaign", "bulksend-row")
@@ -35,6 +37,8 @@ class Mapping:
     `cc` and `bcc` name columns whose cells hold any number of addresses, with commas or semicolons between them;
     `display_name` one with the name to write before the address. None of these is data unless `data` says so.
     `headers` maps a header's name to its pattern, like `tags`, in the order in which they are sent.
+    `unsubscribed` names a column that says of a row why nobody is to write to it, and of all others nothing.
+    `one_click` makes the headers for unsubscribing, which stand before those.
     `template_needs` are the names without which the template makes no mail, with the names below them
     (`("user", "name")`), `template_may_use` those that it can do without. Both are empty where that is not known.
     """
@@ -48,6 +52,8 @@ class Mapping:
     bcc: str | None = None
     display_name: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    unsubscribed: str | None = None
+    one_click: OneClick | None = None
     template_needs: frozenset[tuple[str, ...]] = frozenset()
     template_may_use: frozenset[tuple[str, ...]] = frozenset()
 
@@ -84,6 +90,8 @@ class BoundMapping:
     bcc: str | None = None
     display_name: str | None = None
     headers: dict[str, PlaceholderText] = field(default_factory=dict)
+    unsubscribed: str | None = None
+    one_click: OneClick | None = None
     json_columns: frozenset[str] = frozenset()
     required: tuple[tuple[str, ...], ...] = ()
 
@@ -114,7 +122,8 @@ def bind(
             )
     tags = {name: PlaceholderText.parse(pattern) for name, pattern in mapping.tags.items()}
     headers = {name: PlaceholderText.parse(pattern) for name, pattern in mapping.headers.items()}
-    mapped = [name for name in (mapping.address, mapping.display_name, mapping.cc, mapping.bcc) if name is not None]
+    special = (mapping.address, mapping.display_name, mapping.cc, mapping.bcc, mapping.unsubscribed)
+    mapped = [name for name in special if name is not None]
     warnings = []
     if mapping.data is None:
         data = tuple(name for name in header if name not in ("", *mapped))
@@ -139,6 +148,8 @@ def bind(
         bcc=mapping.bcc,
         display_name=mapping.display_name,
         headers=headers,
+        unsubscribed=mapping.unsubscribed,
+        one_click=mapping.one_click,
         json_columns=json_columns & wanted.keys(),
         required=tuple(
             path

@@ -10,10 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from bulksend.errors import ListError, SnapshotError
 from bulksend.model import ChunkInfo, SkipReason
 from bulksend.recipients import addresses
 from bulksend.recipients.columns import compute as pc
+from bulksend.recipients.columns import single
 from bulksend.recipients.duplicates import DuplicateFinder
 from bulksend.recipients.entries import EntryWriter
 from bulksend.recipients.limit import Limit
@@ -22,6 +25,7 @@ from bulksend.recipients.mapping import bind
 from bulksend.recipients.opening import open_list
 from bulksend.recipients.rows import RowChecks
 from bulksend.recipients.scratch import Cells, scratch_folder, sync_folder
+from bulksend.recipients.screening import Screening, without_unsubscribed
 from bulksend.recipients.skipped import (
     SKIPPED_SCHEMA,
     SkippedWriter,
@@ -36,10 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    import pyarrow as pa
-
     from bulksend.recipients.block import Block
     from bulksend.recipients.mapping import BoundMapping, Mapping
+    from bulksend.recipients.screening import LookUp
     from bulksend.recipients.source import ListFormat
 
 __all__ = ["Snapshot", "take_snapshot"]
@@ -80,6 +83,7 @@ def take_snapshot(
     folder: Path,
     form: ListFormat = PLAIN,
     limit: int | None = None,
+    suppressed: LookUp | None = None,
     on_progress: Callable[[int], None] = _no_progress,
 ) -> Snapshot:
     """Make the snapshot of a list.
@@ -92,6 +96,8 @@ def take_snapshot(
         folder: where snapshots are kept; made if it is not there.
         form: how to read the list where that cannot be seen from it.
         limit: only the first so many rows that can be sent to become entries; the list counts as ended after them.
+        suppressed: whom not to write to: given some thousands of addresses at a time, says which, and why. Rows that
+            would go to them are skipped.
         on_progress: called now and then with the number of rows read so far.
 
     Returns:
@@ -105,7 +111,7 @@ def take_snapshot(
         bound = bind(mapping, rows.header, source, rows.json_columns)
         try:
             with scratch_folder(folder, campaign_id) as scratch:
-                plan = _Plan(bound, campaign_id, scratch, rows.csv_bytes if mapping.dedupe else None, limit)
+                plan = _Plan(bound, campaign_id, scratch, rows.csv_bytes if mapping.dedupe else None, limit, suppressed)
                 for block in rows.blocks(bound.columns):
                     plan.set_aside(block)
                     on_progress(plan.rows)
@@ -124,8 +130,14 @@ def take_snapshot(
 class _Plan:
     """The two passes over one list."""
 
-    def __init__(
-        self, mapping: BoundMapping, campaign_id: str, scratch: Path, list_bytes: int | None, limit: int | None
+    def __init__(  # noqa: PLR0917  what there is to know of it
+        self,
+        mapping: BoundMapping,
+        campaign_id: str,
+        scratch: Path,
+        list_bytes: int | None,
+        limit: int | None,
+        suppressed: LookUp | None,
     ) -> None:
         self._campaign_id = campaign_id
         self._mapping = mapping
@@ -137,6 +149,7 @@ class _Plan:
         self._entries = EntryWriter(mapping, campaign_id)
         self._warnings = mapping.warnings
         self._limit = None if limit is None else Limit(limit, distinct=self._finder is not None)
+        self._screening = None if suppressed is None else Screening(suppressed)
         self.rows = 0
 
     @property
@@ -147,9 +160,17 @@ class _Plan:
     def set_aside(self, block: Block) -> None:
         """First pass, one block."""
         self.rows += len(block.rows) + len(block.faults)
+        left_out = []
+        if self._mapping.unsubscribed is not None:
+            block, unsubscribed = without_unsubscribed(block, self._mapping.address, self._mapping.unsubscribed)
+            left_out.append(unsubscribed)
         good, faults = self._checks.judge(block)
+        left_out.append(faults_batch(faults))
+        if self._screening is not None and len(good):
+            good, suppressed = self._screening.split(good, addresses.comparison_keys(good["address"]))
+            left_out.append(suppressed)
         self._good.write(good.columns)
-        self._faulty.write(faults_batch(faults).columns)
+        self._faulty.write([single(column) for column in pa.Table.from_batches(left_out).columns])
         if len(good) and (self._finder is not None or self._limit is not None):
             keys = addresses.comparison_keys(good["address"])
             if self._finder is not None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RESULTS_SCHEMA", "write_results_parquet"]
 
+_TIME = pa.timestamp("us", "UTC")
 _TYPES: dict[str, pa.DataType] = {
     "campaign": pa.string(),
     "row": pa.int64(),
@@ -25,9 +26,22 @@ _TYPES: dict[str, pa.DataType] = {
     "reason": pa.string(),
     "message_id": pa.string(),
     "attempts": pa.int32(),
-    "at": pa.timestamp("us", "UTC"),
+    "at": _TIME,
+    "fate": pa.string(),
+    "bounce": pa.string(),
+    "bounce_subtype": pa.string(),
+    "diagnostic": pa.string(),
+    "delivered_at": _TIME,
+    "bounced_at": _TIME,
+    "complained_at": _TIME,
+    "delayed_at": _TIME,
+    "rejected_at": _TIME,
+    "rendering_failed_at": _TIME,
+    "opened_at": _TIME,
+    "clicked_at": _TIME,
+    "unsubscribed_at": _TIME,
 }
-RESULTS_SCHEMA = pa.schema([pa.field(name, kind, nullable=name == "at") for name, kind in _TYPES.items()])
+RESULTS_SCHEMA = pa.schema([pa.field(name, kind, nullable=kind == _TIME) for name, kind in _TYPES.items()])
 
 ROWS_PER_GROUP = 50_000
 
@@ -35,7 +49,7 @@ ROWS_PER_GROUP = 50_000
 def write_results_parquet(rows: Iterable[ResultRow], out: BufferedWriter) -> int:
     """Write rows to a file from front to back, one row group in memory; returns how many there were.
 
-    `at` is null for what was never attempted. Raises OSError.
+    `at` is null for what was never attempted, the other times for what did not happen. Raises OSError.
     """
     source = iter(rows)
     count = 0
@@ -48,5 +62,7 @@ def write_results_parquet(rows: Iterable[ResultRow], out: BufferedWriter) -> int
 
 def _batch(rows: list[ResultRow]) -> pa.RecordBatch:
     columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in _TYPES}
-    columns["at"] = [None if at is None else round(at * 1_000_000) for at in columns["at"]]
+    for name, kind in _TYPES.items():
+        if kind == _TIME:
+            columns[name] = [None if at is None else round(at * 1_000_000) for at in columns[name]]
     return pa.record_batch(columns, schema=RESULTS_SCHEMA)

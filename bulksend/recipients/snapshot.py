@@ -7,14 +7,16 @@ slice of a request. Then k0, k1 …: cells of the list that the entries do not h
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bulksend.errors import SnapshotError
 from bulksend.model import Chunk, ChunkInfo
+from bulksend.recipients.addresses import comparison_keys
 from bulksend.recipients.columns import compute as pc
 from bulksend.recipients.columns import int32s, int64s, single
 from bulksend.recipients.list_columns import ListColumns
@@ -102,23 +104,24 @@ class SnapshotReader:
     Args:
         path: the snapshot's file.
         size_bytes: its size as it was when the campaign was planned.
-        sha256: its digest then, in hex.
+        sha256: its digest then, in hex. None where only a cell is looked up: the whole file is not read for that, and
+            what is read has checksums of its own.
 
     Raises:
         SnapshotError: the file is missing or is not the one that was planned. Methods raise it for damage that appears
             later.
     """
 
-    def __init__(self, path: Path, *, size_bytes: int, sha256: str) -> None:
+    def __init__(self, path: Path, *, size_bytes: int, sha256: str | None) -> None:
         self._path = path
         try:
             source = pa.OSFile(str(path), "rb")
             if source.size() != size_bytes:
                 raise SnapshotError(f"{path} has {source.size():,} bytes; it had {size_bytes:,} when it was planned")
             digest = hashlib.sha256()
-            while block := source.read(_HASH_READ_BYTES):
+            while sha256 is not None and (block := source.read(_HASH_READ_BYTES)):
                 digest.update(block)
-            if digest.hexdigest() != sha256:
+            if sha256 not in (None, digest.hexdigest()):
                 raise SnapshotError(f"{path} is not the file that was planned: its SHA-256 differs")
             self._file = pq.ParquetFile(source, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
@@ -179,6 +182,38 @@ class SnapshotReader:
         """The addresses of a chunk's entries, in their order."""
         found: list[str] = single(self._read(number, ["address"])["address"]).to_pylist()
         return found
+
+    def keys(self, number: int) -> list[tuple[int, str]]:
+        """(place in the chunk, address) of everybody whom its entries go to, spelled as duplicates are compared.
+
+        Cc and Bcc are among them.
+        """
+        table = self._read(number, ["address", "recipients"])
+        to: Any = comparison_keys(single(table["address"])).to_pylist()
+        found: list[tuple[int, str]] = list(enumerate(to))
+        with_copies = pc.indices_nonzero(pc.greater(single(table["recipients"]), 1)).to_pylist()
+        if with_copies:
+            entries = single(self._read(number, ["entry"])["entry"])
+            for place in with_copies:
+                destination = orjson.loads(entries[place].as_py().removesuffix(b","))["Destination"]
+                for kind in ("CcAddresses", "BccAddresses"):
+                    found += [(place, address.lower()) for address in destination.get(kind, ())]
+        return found
+
+    def address_of_row(self, row: int) -> str | None:
+        """Whom the entry of a row of the list goes to, spelled as duplicates are compared; None if it has no entry."""
+        low, high = 0, len(self)
+        while low < high:
+            number = (low + high) // 2
+            rows = int64s(single(self._read(number, ["row"])["row"]))
+            if row < rows[0]:
+                high = number
+            elif row > rows[-1]:
+                low = number + 1
+            else:
+                place = bisect_left(rows, row)
+                return self.addresses(number)[place].lower() if rows[place] == row else None
+        return None
 
     def rows(self, number: int) -> list[int]:
         """The row numbers of a chunk's entries, in their order."""

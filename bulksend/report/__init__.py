@@ -2,27 +2,57 @@
 
 from __future__ import annotations
 
+from bulksend.report.became import FATES, Became
+from bulksend.report.checks import Check, Level, checks_facts, print_checks, print_prospects, verdict_of
 from bulksend.report.export import write_list, write_results
 from bulksend.report.figures import Durations, Kinds, Rate
 from bulksend.report.outline import CampaignReport, Requests
 from bulksend.report.page import render_page
 from bulksend.report.progress import LiveProgress
+from bulksend.report.ses_metrics import SesMetrics
+from bulksend.report.suppressions import write_suppressions
 from bulksend.report.text import campaign_facts, print_campaigns, print_doubts, print_plan, print_status, rate_in_words
+from bulksend.report.trace import (
+    Step,
+    Trace,
+    TracedMail,
+    answer_of,
+    event_in_words,
+    print_trace,
+    trace_facts,
+)
 
 __all__ = [
+    "FATES",
+    "Became",
     "CampaignReport",
+    "Check",
     "Durations",
     "Kinds",
+    "Level",
     "LiveProgress",
     "Rate",
     "Requests",
+    "SesMetrics",
+    "Step",
+    "Trace",
+    "TracedMail",
+    "answer_of",
     "campaign_facts",
+    "checks_facts",
+    "event_in_words",
     "print_campaigns",
+    "print_checks",
     "print_doubts",
     "print_plan",
+    "print_prospects",
     "print_status",
+    "print_trace",
     "rate_in_words",
     "render_page",
+    "trace_facts",
+    "verdict_of",
     "write_list",
     "write_results",
+    "write_suppressions",
 ]

@@ -38,7 +38,9 @@ def write_results(rows: Iterable[ResultRow], form: Format, out: IO[str], *, head
         return count
     for row in rows:
         count += 1
-        out.write(orjson.dumps(asdict(row) | {"at": _time(row.at)}).decode() + "\n")
+        values = asdict(row)
+        times = {name: _time(values[name]) for name in names if _is_time(name)}
+        out.write(orjson.dumps(values | times).decode() + "\n")
     return count
 
 
@@ -57,11 +59,15 @@ def write_list(columns: Sequence[str], rows: Iterable[Sequence[str | None]], out
 
 
 def _cell(name: str, value: object) -> object:
-    if name == "at":
+    if _is_time(name):
         return _time(value if isinstance(value, float) else None) or ""
     if isinstance(value, str) and value.startswith(RUN_BY_SPREADSHEETS):
         return "'" + value
     return value
+
+
+def _is_time(name: str) -> bool:
+    return name == "at" or name.endswith("_at")
 
 
 def _time(at: float | None) -> str | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum, unique
 
 from bulksend.model import Campaign, CampaignState, ResultRow, SkipReason, Tally
+from bulksend.report.became import Became
 from bulksend.report.figures import Durations, Kinds, Rate
 from bulksend.report.markup import some
+from bulksend.report.ses_metrics import SesMetrics
 
 __all__ = ["CampaignReport", "Requests", "Weight", "state_in_words", "verdict_on"]
 
@@ -40,6 +42,9 @@ class CampaignReport:
     refused         why entries are dead; `given_up` of them were not refused by SES
     in_doubt        why entries are in doubt
     retried         what was said of entries that were to be sent again
+    became          what events tell of mails that were accepted
+    bounced         why mails bounced, by SES's words; not told where the list is gone
+    by_ses          what SES counts of the campaign's configuration set; None: it was not asked
     attempts        how many entries were in so many requests, at least one
     """
 
@@ -53,6 +58,9 @@ class CampaignReport:
     retried: Kinds
     attempts: Mapping[int, int]
     requests: Requests = Requests()
+    became: Became = field(default_factory=Became)
+    bounced: Kinds = field(default_factory=Kinds)
+    by_ses: SesMetrics | None = None
     given_up: int = 0
     orphaned: bool = False
     first_attempt_at: float | None = None

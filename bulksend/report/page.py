@@ -77,9 +77,10 @@ def _head(report: CampaignReport) -> Iterator[str]:
             "recipients. Keep it as safe as the list.</p></div>"
         )
     yield f'<div class="notice {weight}"><p class="verdict"><strong>{verdict}</strong></p>'
+    later = "events that this report does not have" if report.became.last_at is None else "events: see below"
     yield (
         '<p class="soft">Accepted means that SES has taken the mail over. Whether it was delivered, SES says later, in '
-        "events that this report does not have.</p></div>"
+        f"{later}.</p></div>"
     )
     if report.campaign.halt is not None:
         yield (

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from bulksend.facts import (
+    AddressesSuppressed,
     BatchAnswered,
     BatchSent,
     CampaignHalted,
@@ -16,6 +17,8 @@ from bulksend.facts import (
     CircuitChanged,
     Committed,
     EntriesReturned,
+    EntriesSuppressed,
+    EventsHeldUp,
     EventsRecorded,
     Fact,
     LoopLagged,
@@ -82,11 +85,14 @@ class LiveProgress:
                     self._in_doubt -= fact.entries
                 else:
                     self._dead -= fact.entries
+            case EntriesSuppressed():
+                self._dead += fact.entries
+                self._bar.update(self._task, completed=self._done, note=self._buckets())
             case QuotaRead():
                 self._bar.start()  # not before: a run that is refused draws nothing
             case Waiting() | BatchSent() | Committed() | UnknownStatus() | ChunkRead() | LoopLagged():
                 pass
-            case StoreCounted() | EventsRecorded():
+            case StoreCounted() | EventsRecorded() | EventsHeldUp() | AddressesSuppressed():
                 pass
 
     def _count(self, state: EntryState, entries: int) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bulksend.model import CampaignState, ResultRow, SkipReason
 from bulksend.outcome import knows_status
+from bulksend.report.became import became_in_words
 from bulksend.report.chart import bar, rate_chart
 from bulksend.report.figures import Kinds
 from bulksend.report.markup import clock, duration_in_words, instant, isolated, some, table, under
 from bulksend.report.outline import CampaignReport
+from bulksend.report.ses_metrics import ses_metrics_section
 from bulksend.report.text import rate_in_words
 
 __all__ = ["MOST_KINDS", "sections"]
@@ -40,6 +42,8 @@ def sections(report: CampaignReport) -> Iterator[str]:
     yield _conservation(report)
     yield _rate(report)
     yield _answers(report)
+    yield _became(report)
+    yield ses_metrics_section(report.by_ses, report.tally, report.became)
     yield _refused(report)
     yield _in_doubt(report)
     yield _retries(report)
@@ -163,6 +167,34 @@ def _bin(begins_s: float, ends_s: float) -> str:
     return f"{between} {unit}"
 
 
+def _became(report: CampaignReport) -> str:
+    became = report.became
+    if became.last_at is None:
+        return ""
+    listed = [
+        (f"{words[0].upper()}{words[1:]}", f"{count:,}", _share(count, report.tally.rows))
+        for words, count in became_in_words(became)
+    ]
+    counted = table(
+        "Rows by what became of their mails; a row counts in each that befell it",
+        ("what", "rows", "share"),
+        listed,
+        numbers=(1, 2),
+    )
+    why = _kinds("Bounces by kind, and by the receiving server's words", "mails", report.bounced)
+    copies = ""
+    if became.copies:
+        copies = (
+            f"<p>Of {some(became.copies, 'row')} SES has made more than one mail: a request was sent again though it "
+            "had been accepted, or somebody decided so.</p>"
+        )
+    return (
+        f"<section><h2>Delivered and bounced</h2><p>By events of {some(became.rows, 'row')}, the latest of "
+        f"{instant(became.last_at)}. SES reports what it hears; what it has not heard may come later, or never.</p>"
+        f"{counted}{why if report.bounced.total else ''}{copies}</section>"
+    )
+
+
 def _refused(report: CampaignReport) -> str:
     if not report.tally.dead:
         return ""
@@ -170,7 +202,7 @@ def _refused(report: CampaignReport) -> str:
     if report.given_up:
         given_up = (
             f"<p>{some(report.given_up, 'mail')} of these SES did not refuse: DROPPED was decided by a person after "
-            "doubt, FORGOTTEN means that the person's data was removed.</p>"
+            "doubt, FORGOTTEN means that the person's data was removed, SUPPRESSED that nobody is to write there.</p>"
         )
     if not report.pruned and report.campaign.state is not CampaignState.CANCELLED:
         again = (

@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from bulksend.model import Campaign, CampaignState, SkipReason, Tally
+from bulksend.report.became import Became, became_facts, became_in_words
+from bulksend.safety import duration_in_words, share_in_words
 
 __all__ = ["campaign_facts", "print_campaigns", "print_doubts", "print_plan", "print_status", "rate_in_words"]
 
@@ -19,12 +21,16 @@ LIMIT = "limit"
 """What a campaign that was planned for the first rows only is frozen with."""
 
 SLOW_PER_S = 10.0
+_UNBEGUN = (CampaignState.PLANNED, CampaignState.QUEUED)
 
 
-def campaign_facts(campaign: Campaign, tally: Tally, *, orphaned: bool = False) -> dict[str, object]:
+def campaign_facts(
+    campaign: Campaign, tally: Tally, became: Became | None = None, *, orphaned: bool = False
+) -> dict[str, object]:
     """The stable JSON form of `status` and of the end of `send`.
 
-    `orphaned` says that it is queued or was being sent, and that nobody is there to send it.
+    `became` is what events tell of its mails. `orphaned` says that it is queued or was being sent, and that nobody is
+    there to send it.
     """
     return {
         "campaign": campaign.name,
@@ -32,6 +38,7 @@ def campaign_facts(campaign: Campaign, tally: Tally, *, orphaned: bool = False) 
         "state": campaign.state.value,
         "orphaned": orphaned,
         "opens_at": _opens_at(campaign),
+        "safety": _safety(campaign),
         "limit": None if LIMIT not in campaign.frozen else int(campaign.frozen[LIMIT]),
         "rows": tally.rows,
         "accepted": tally.accepted,
@@ -42,6 +49,8 @@ def campaign_facts(campaign: Campaign, tally: Tally, *, orphaned: bool = False) 
         "skipped": {reason.value: tally.skipped.get(reason, 0) for reason in SkipReason},
         "adds_up": tally.adds_up,
         "halt": None if campaign.halt is None else {"reason": campaign.halt.reason, "remedy": campaign.halt.remedy},
+        "in_doubt_since": tally.doubt_since,
+        "events": became_facts(became or Became()),
     }
 
 
@@ -65,6 +74,8 @@ def print_plan(console: Console, campaign: Campaign, warnings: Iterable[str]) ->
         if count:
             console.print(f"  {count:,} {reason.value}")
     _print_limit(console, campaign)
+    for line in campaign.safety.in_words(campaign.entries):
+        console.print(f"  {escape(line)}", highlight=False)
     for warning in warnings:
         console.print(f"  [yellow]warning:[/] {escape(warning)}")
     if skipped:
@@ -88,12 +99,19 @@ def _sender(campaign: Campaign) -> str:
 
 
 def print_status(
-    console: Console, campaign: Campaign, tally: Tally, *, orphaned: bool = False, rehearsal: str = ""
+    console: Console,
+    campaign: Campaign,
+    tally: Tally,
+    became: Became | None = None,
+    *,
+    orphaned: bool = False,
+    rehearsal: str = "",
 ) -> None:
     """The buckets, and the check that they add up.
 
-    `orphaned` says that it is queued or was being sent, and that nobody is there to send it. `rehearsal` says what was
-    sent where that was not the campaign: then nothing of it can be looked up.
+    `became` is what events tell of its mails. `orphaned` says that it is queued or was being sent, and that nobody is
+    there to send it. `rehearsal` says what was sent where that was not the campaign: then nothing of it can be looked
+    up.
     """
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(justify="left")
@@ -127,6 +145,7 @@ def print_status(
         opens_at = _opens_at(campaign)
         if opens_at is not None:
             console.print(f"[yellow]by its schedule it may send again from {_instant(opens_at)}[/]", highlight=False)
+        _print_canary(console, campaign, tally)
     console.print(table)
     if tally.adds_up:
         console.print("The numbers add up: nobody is lost.")
@@ -139,12 +158,45 @@ def print_status(
             console.print(f"To go on: bulksend resume {name}", highlight=False)
     if rehearsal:
         return
+    _print_became(console, campaign, became or Became())
     if tally.in_doubt:
+        since = "" if tally.doubt_since is None else f", the oldest for {_age(tally.doubt_since)}"
         console.print(
-            f"In doubt means that SES may have accepted it: bulksend resolve {escape(campaign.name)}", highlight=False
+            f"In doubt means that SES may have accepted it{since}: bulksend resolve {escape(campaign.name)}",
+            highlight=False,
         )
     if tally.dead:
         console.print(f"Who and why: bulksend results {escape(campaign.name)} --state dead", highlight=False)
+
+
+def _print_became(console: Console, campaign: Campaign, became: Became) -> None:
+    if became.last_at is None:
+        if campaign.frozen.get("sender.configuration_set", "null") != "null" and campaign.state not in _UNBEGUN:
+            console.print(
+                "No events yet: what became of accepted mails is not known. bulksend events status says whether they "
+                "can come.",
+                highlight=False,
+            )
+        return
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(justify="left")
+    table.add_column(justify="right")
+    for words, count in became_in_words(became):
+        table.add_row(words, f"{count:,}")
+    console.print(
+        f"What became of them, by events of {_some(became.rows, 'row')}, the latest {_age(became.last_at)} ago:",
+        highlight=False,
+    )
+    console.print(table)
+
+
+def _age(at: float, now: float | None = None) -> str:
+    """How long it is ago, roughly."""
+    age_s = max(0.0, (time.time() if now is None else now) - at)
+    for unit_s, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if age_s >= 2 * unit_s:
+            return f"{age_s / unit_s:,.0f} {unit}s"
+    return f"{age_s:,.0f} s"
 
 
 def print_campaigns(console: Console, standings: Iterable[tuple[Campaign, Tally, bool]]) -> None:
@@ -180,6 +232,42 @@ def _state(state: CampaignState, *, orphaned: bool) -> str:
     return f"[bold red]{state.value}[/]" if state is CampaignState.HALTED else state.value
 
 
+def _print_canary(console: Console, campaign: Campaign, tally: Tally) -> None:
+    """What is held back until its canary is judged, while it is begun and not over."""
+    canary = campaign.safety.canary
+    if canary is None or campaign.canary_passed_at is not None or campaign.armed_at is None or not tally.pending:
+        return
+    if campaign.state is CampaignState.CANCELLED:
+        return
+    count = canary.entries(campaign.entries)
+    tried = min(count, tally.accepted + tally.dead + tally.in_doubt + tally.in_flight)
+    console.print(
+        f"[yellow]canary: {tried:,} of the first {_some(count, 'mail')} are out; the others wait for what becomes of "
+        f"these, {duration_in_words(canary.wait_s)} after the last of them at most[/]",
+        highlight=False,
+    )
+
+
+def _safety(campaign: Campaign) -> dict[str, object]:
+    """In the words of the campaign file; times in epoch seconds."""
+    safety = campaign.safety
+    return {
+        "canary": None if safety.canary is None else str(safety.canary),
+        "canary_mails": None if safety.canary is None else safety.canary.entries(campaign.entries),
+        "canary_passed_at": campaign.canary_passed_at,
+        "ramp": [str(step) for step in safety.ramp],
+        "breaker": None
+        if safety.breaker is None
+        else {
+            "bounce_limit": share_in_words(safety.breaker.bounce_limit),
+            "complaint_limit": share_in_words(safety.breaker.complaint_limit),
+            "window": duration_in_words(safety.breaker.window_s),
+            "min_sample": safety.breaker.min_sample,
+        },
+        "armed_at": campaign.armed_at,
+    }
+
+
 def _opens_at(campaign: Campaign) -> float | None:
     """When it may send again, in epoch seconds, if its schedule holds it back now."""
     if campaign.state not in (CampaignState.QUEUED, CampaignState.SENDING):
@@ -200,17 +288,23 @@ def _print_limit(console: Console, campaign: Campaign) -> None:
         )
 
 
-def print_doubts(console: Console, doubts: Iterable[tuple[int, str, str, float | None]], most: int = 20) -> int:
+def print_doubts(
+    console: Console,
+    doubts: Iterable[tuple[int, str, str, float | None]],
+    most: int = 20,
+    *,
+    now: float | None = None,
+) -> int:
     """(row, status, reason, sent at in epoch seconds) of what is in doubt, the first of them.
 
-    Returns how many there are.
+    `now` is the store's clock, if not this machine's. Returns how many there are.
     """
     count = 0
-    table = Table("row", "since", "status", "reason", box=None, padding=(0, 2, 0, 0))
+    table = Table("row", "since", "for", "status", "reason", box=None, padding=(0, 2, 0, 0))
     for count, (row, status, reason, at) in enumerate(doubts, start=1):
         if count <= most:
-            since = "" if at is None else _instant(at)
-            table.add_row(str(row), since, escape(status), escape(reason))
+            since, age = ("", "") if at is None else (_instant(at), _age(at, now))
+            table.add_row(str(row), since, age, escape(status), escape(reason))
     if count:
         console.print(table)
         if count > most:

@@ -8,13 +8,16 @@ from bulksend.ses.envelope import Envelope, EnvelopeAttachment
 from bulksend.ses.placeholders import TemplateNames, fill, names_in, not_simple
 from bulksend.ses.route import find_route
 from bulksend.ses.signed import SignedTransport
+from bulksend.ses.suppression import AccountSuppressions, ListChangedError
 from bulksend.ses.templates import ListedTemplate, TemplateContent, TemplateError, TemplateNotFoundError, Templates
 
 __all__ = [
     "Account",
+    "AccountSuppressions",
     "CompatibleTransport",
     "Envelope",
     "EnvelopeAttachment",
+    "ListChangedError",
     "ListedTemplate",
     "SignedTransport",
     "TemplateContent",

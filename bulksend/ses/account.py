@@ -6,13 +6,14 @@ Sources: API reference, GetAccount, SendQuota; STS, GetCallerIdentity.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any, Self
 
 from bulksend.aws.client import AwsAccess, explained, open_client
 from bulksend.aws.skew import ServerClock, server_time
 from bulksend.model import AccountStatus, Binding
 
-__all__ = ["Account", "find_binding"]
+__all__ = ["Account", "AccountDetails", "find_binding", "read_account", "status_of"]
 
 CREDENTIALS_REFUSED = (401, 403)
 SKEW_CODES = ("RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture")
@@ -43,16 +44,7 @@ class Account:
             reply = await self._ask()
         except Exception as error:
             raise explained(error) from error
-        quota = reply.get("SendQuota", {})
-        limit = float(quota.get("Max24HourSend", -1))
-        return AccountStatus(
-            max_send_rate_per_s=float(quota.get("MaxSendRate", 1.0)),
-            max_24_hour_send=None if limit < 0 else limit,
-            sent_last_24_hours=float(quota.get("SentLast24Hours", 0.0)),
-            sending_enabled=bool(reply.get("SendingEnabled", True)),
-            production_access=bool(reply.get("ProductionAccessEnabled", True)),
-            enforcement_status=str(reply.get("EnforcementStatus", "HEALTHY")),
-        )
+        return status_of(reply)
 
     async def _open(self) -> None:
         await self._clients.aclose()
@@ -76,6 +68,40 @@ class Account:
 
     async def _before_send(self, request: Any, **_: object) -> None:
         await self._clock.correct(self._client, request)
+
+
+def status_of(reply: dict[str, Any]) -> AccountStatus:
+    """An answer of GetAccount, as far as sending needs it."""
+    quota = reply.get("SendQuota", {})
+    limit = float(quota.get("Max24HourSend", -1))
+    return AccountStatus(
+        max_send_rate_per_s=float(quota.get("MaxSendRate", 1.0)),
+        max_24_hour_send=None if limit < 0 else limit,
+        sent_last_24_hours=float(quota.get("SentLast24Hours", 0.0)),
+        sending_enabled=bool(reply.get("SendingEnabled", True)),
+        production_access=bool(reply.get("ProductionAccessEnabled", True)),
+        enforcement_status=str(reply.get("EnforcementStatus", "HEALTHY")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AccountDetails:
+    """What GetAccount says beyond what sending needs: bounces and complaints that SES suppresses by itself."""
+
+    status: AccountStatus
+    suppressed_reasons: tuple[str, ...]
+    review: str = ""
+    """How AWS's review of a request for production access stands, in SES's word; empty for none."""
+
+
+async def read_account(client: Any) -> AccountDetails:
+    """GetAccount, over an SDK client."""
+    reply = await client.get_account()
+    suppression = reply.get("SuppressionAttributes") or {}
+    review = (reply.get("Details") or {}).get("ReviewDetails") or {}
+    return AccountDetails(
+        status_of(reply), tuple(suppression.get("SuppressedReasons") or ()), str(review.get("Status") or "")
+    )
 
 
 async def find_binding(access: AwsAccess) -> Binding:

@@ -7,6 +7,7 @@ import io
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, Self
 
 import orjson
@@ -24,6 +25,12 @@ _call: ContextVar[_Call] = ContextVar("call")
 
 LARGE_BODY_BYTES = 512 * 1024
 """Above this a body is handed over as a stream: aiohttp warns of larger ones that are written in one piece."""
+LIFETIME_S = 50.0
+"""No request begins on connections that are older.
+
+A multi-region endpoint moves traffic between its Regions by DNS; 60 s at most are advised (Developer Guide, Global
+endpoints).
+"""
 SLACK_S = 5.0
 """The whole call may take connecting and answering, and this.
 
@@ -123,7 +130,7 @@ class CompatibleTransport:
                 self._access,
                 retrying=False,
                 max_connections=self._max_connections,
-                http_session=_reading_session(),
+                http_session=_SessionsInTurn,
             )
         )
         client.meta.events.register("before-call.sesv2.SendBulkEmail", _swap_body)
@@ -139,6 +146,59 @@ class CompatibleTransport:
         _call.get().left = True
 
 
+@dataclass(slots=True)
+class _Turn:
+    """An HTTP session, with its connections and what it has looked up in DNS; `requests` are those under way."""
+
+    session: Any
+    good_until_s: float
+    requests: int = 0
+
+
+class _SessionsInTurn:
+    """Stands for the SDK's HTTP session: one after the other, so that no connection gets old.
+
+    One whose time is over is closed when its last request has ended.
+    """
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        self._make = partial(_reading_session(), *given, **named)
+        self._turns: list[_Turn] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        turns, self._turns = self._turns, []
+        for turn in turns:
+            await turn.session.close()
+
+    async def send(self, request: Any) -> Any:
+        turn = self._current()
+        turn.requests += 1
+        try:
+            return await turn.session.send(request)
+        finally:
+            turn.requests -= 1
+            await self._close_old()
+
+    def _current(self) -> _Turn:
+        now = asyncio.get_running_loop().time()
+        if not self._turns or now >= self._turns[-1].good_until_s:
+            self._turns.append(_Turn(self._make(), now + LIFETIME_S))
+        return self._turns[-1]
+
+    async def _close_old(self) -> None:
+        over = [turn for turn in self._turns[:-1] if not turn.requests]
+        self._turns = [turn for turn in self._turns if turn not in over]
+        for turn in over:
+            await turn.session.close()
+
+
+@cache
 def _reading_session() -> type:
     """The SDK's HTTP session, keeping a good answer's body for us: its own parser looks up every result's members."""
     base: Any = direct_session()

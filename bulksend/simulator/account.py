@@ -1,28 +1,30 @@
-"""The simulated account: settings, clock, quotas, templates, configuration sets, and what it says about itself."""
+"""The simulated account: settings, clock, quotas, all that it has, and what it says about itself."""
 
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from typing import Any
 
-from bulksend.simulator.answers import Reply, SesError, bad_request, json_reply
+from bulksend.simulator.answers import Reply, SesError, json_reply
+from bulksend.simulator.asked import Asked, word
+from bulksend.simulator.configuration_sets import SUPPRESSED_REASONS, ConfigurationSets
+from bulksend.simulator.contacts import ContactLists
+from bulksend.simulator.endpoints import Endpoints
 from bulksend.simulator.faults import FaultBook
-from bulksend.simulator.members import json_object, members, template_content, template_data
+from bulksend.simulator.identities import Identities
+from bulksend.simulator.insights import Insights
+from bulksend.simulator.members import strings
 from bulksend.simulator.quota import Bucket, DayWindow
 from bulksend.simulator.settings import SimulatorSettings
+from bulksend.simulator.suppression import SuppressionList
 from bulksend.simulator.tally import Tally
+from bulksend.simulator.templates import Templates
+from bulksend.simulator.tenants import Tenants
 
 __all__ = ["Account"]
-
-_MAX_TEMPLATES = 20_000
-"""Email templates of one account and Region (developer guide, Service quotas)."""
-_TEMPLATE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
-_SET_NAME = _TEMPLATE_NAME
-_VARIABLE = re.compile(r"\{\{\{?\s*([\w.]+)\s*\}?\}\}")
 
 
 class Account:
@@ -43,20 +45,37 @@ class Account:
         self.faults = FaultBook(settings.seed)
         self.tally = Tally(self.run)
         self.jitter = random.Random(settings.seed)  # noqa: S311 - latency wants to be repeatable
-        self._reset_quotas()
-        self._templates: dict[str, tuple[dict[str, Any], float]] = {}
-        self._sets: dict[str, dict[str, Any]] = {}
         self._date: tuple[int, str] = (0, "")
+        self._reset_quotas()
+
+        def in_effect() -> SimulatorSettings:
+            return self.settings
+
+        self.templates = Templates(self.clock, self.date)
+        self.sets = ConfigurationSets()
+        self.suppression = SuppressionList(self.clock)
+        self.identities = Identities(lambda: self.settings.identities)
+        self.endpoints = Endpoints(self.clock, steady, in_effect)
+        self.contacts = ContactLists(self.clock)
+        self.tenants = Tenants(self.clock, in_effect)
+        self.insights = Insights(self.tally, steady, in_effect, self.is_suppressed)
+        self._suppressed_reasons = list(SUPPRESSED_REASONS)
 
     def _reset_quotas(self) -> None:
         self.bucket = Bucket(self.settings.rate_per_s, self.steady())
         self.window = DayWindow(self.settings.day_s, self.steady())
 
     def reset(self) -> None:
-        """A new day: tally, quotas and the faulty addresses begin again; rules, settings and templates stay."""
+        """A new account: all that it had is gone, templates and configuration sets too; rules and settings stay."""
         self.tally.reset()
         self.faults.forget_addresses()
         self._reset_quotas()
+        for one in (
+            *(self.templates, self.sets, self.suppression, self.identities),
+            *(self.endpoints, self.contacts, self.tenants, self.insights),
+        ):
+            one.reset()
+        self._suppressed_reasons = list(SUPPRESSED_REASONS)
 
     def apply(self, settings: SimulatorSettings) -> None:
         """Other settings from now on."""
@@ -92,13 +111,20 @@ class Account:
         if not self.settings.sending_enabled:
             raise SesError(400, "SendingPausedException", "The account's ability to send email is currently paused.")
 
-    def check_template(self, template: Mapping[str, Any] | None) -> None:
-        """Refuse an unknown stored template, where the settings want that."""
-        if template is None or not self.settings.strict_templates or template.get("TemplateContent") is not None:
-            return
-        name = template.get("TemplateName") or str(template.get("TemplateArn")).rpartition("/")[2]
-        if name not in self._templates:
-            raise SesError(404, "NotFoundException", f"Template {name} does not exist")
+    def check_call(self, call: Mapping[str, Any], template: Mapping[str, Any] | None) -> None:
+        """Refuse a call, whose members are checked, by what the account has: endpoint, identity, tenant, template."""
+        if (endpoint_id := call.get("EndpointId")) is not None:
+            self.endpoints.check(endpoint_id)
+        if self.settings.identities:
+            self.identities.check(call["FromEmailAddress"])
+        if (tenant := call.get("TenantName")) is not None:
+            self.tenants.check(tenant, call, template)
+        if template is not None and self.settings.strict_templates:
+            self.templates.check(template)
+
+    def is_suppressed(self, address: str) -> bool:
+        """Whether mail to a bare address is accepted and not sent, since it is on the account's suppression list."""
+        return self.suppression.reason(address) in self._suppressed_reasons
 
     def day_is_spent(self) -> bool:
         """Whether the rolling day has nothing left. One call may overdraw it, as it may the rate."""
@@ -113,7 +139,7 @@ class Account:
             v.lower() in (address, domain) for v in self.settings.verified
         )
 
-    def get_account(self, _argument: str, _query: Mapping[str, str], _body: bytes) -> Reply:
+    def get_account(self, _asked: Asked) -> Reply:
         """GetAccount."""
         settings = self.settings
         return json_reply(
@@ -127,104 +153,17 @@ class Account:
                     "SentLast24Hours": float(self.window.total(self.steady())),
                 },
                 "SendingEnabled": settings.sending_enabled,
-                "SuppressionAttributes": {"SuppressedReasons": ["BOUNCE", "COMPLAINT"]},
+                "SuppressionAttributes": {"SuppressedReasons": self._suppressed_reasons},
+                "VdmAttributes": {
+                    "DashboardAttributes": {"EngagementMetrics": "ENABLED"},
+                    "GuardianAttributes": {"OptimizedSharedDelivery": "DISABLED"},
+                    "VdmEnabled": "ENABLED",
+                },
             }
         )
 
-    def create_template(self, _argument: str, _query: Mapping[str, str], body: bytes) -> Reply:
-        """CreateEmailTemplate."""
-        request = members(
-            json_object(body), frozenset({"TemplateContent", "TemplateName", "Tags"}), "CreateEmailTemplate"
-        )
-        name = request.get("TemplateName")
-        if not isinstance(name, str) or not _TEMPLATE_NAME(name):
-            raise bad_request("TemplateName: 1 to 64 of A-Z a-z 0-9 _ - are expected.")
-        if name in self._templates:
-            raise SesError(400, "AlreadyExistsException", f"Template {name} already exists")
-        if len(self._templates) >= _MAX_TEMPLATES:
-            raise SesError(400, "LimitExceededException", "Template limit exceeded")
-        self._templates[name] = (template_content(request.get("TemplateContent"), "TemplateContent"), self.clock())
+    def put_suppression(self, asked: Asked) -> Reply:
+        """PutAccountSuppressionAttributes: for which reasons the suppression list holds mail back."""
+        reasons = strings(asked.members("SuppressedReasons").get("SuppressedReasons") or [], "SuppressedReasons")
+        self._suppressed_reasons = [word(reason, SUPPRESSED_REASONS, "SuppressedReasons") for reason in reasons]
         return json_reply({})
-
-    def _template(self, name: str) -> dict[str, Any]:
-        if name not in self._templates:
-            raise SesError(404, "NotFoundException", f"Template {name} does not exist")
-        return self._templates[name][0]
-
-    def get_template(self, name: str, _query: Mapping[str, str], _body: bytes) -> Reply:
-        """GetEmailTemplate."""
-        return json_reply({"TemplateContent": self._template(name), "TemplateName": name})
-
-    def update_template(self, name: str, _query: Mapping[str, str], body: bytes) -> Reply:
-        """UpdateEmailTemplate."""
-        self._template(name)
-        request = members(json_object(body), frozenset({"TemplateContent"}), "UpdateEmailTemplate")
-        content = template_content(request.get("TemplateContent"), "TemplateContent")
-        self._templates[name] = (content, self._templates[name][1])
-        return json_reply({})
-
-    def delete_template(self, name: str, _query: Mapping[str, str], _body: bytes) -> Reply:
-        """DeleteEmailTemplate."""
-        self._template(name)
-        del self._templates[name]
-        return json_reply({})
-
-    def list_templates(self, _argument: str, query: Mapping[str, str], _body: bytes) -> Reply:
-        """ListEmailTemplates."""
-        names, token = _page(sorted(self._templates), query)
-        listed = [{"CreatedTimestamp": self._templates[name][1], "TemplateName": name} for name in names]
-        return json_reply({"TemplatesMetadata": listed, **token})
-
-    def render_template(self, name: str, _query: Mapping[str, str], body: bytes) -> Reply:
-        """TestRenderEmailTemplate, for simple substitutions."""
-        content = self._template(name)
-        request = members(json_object(body), frozenset({"TemplateData"}), "TestRenderEmailTemplate")
-        data = template_data(request.get("TemplateData"), "TemplateData")
-
-        def fill(match: re.Match[str]) -> str:
-            value: Any = data
-            for key in match[1].split("."):
-                if not isinstance(value, dict) or key not in value:
-                    raise bad_request(f"Attribute '{match[1]}' is not present in the rendering data.")
-                value = value[key]
-            return str(value)
-
-        parts = {key: _VARIABLE.sub(fill, content.get(key) or "") for key in ("Subject", "Text", "Html")}
-        lines = [f"Date: {self.date()}", f"Subject: {parts['Subject']}", "MIME-Version: 1.0"]
-        lines.append('Content-Type: multipart/alternative; boundary="part"')
-        for key, kind in (("Text", "plain"), ("Html", "html")):
-            if content.get(key):
-                lines += ["", "--part", f"Content-Type: text/{kind}; charset=UTF-8", "", parts[key]]
-        return json_reply({"RenderedTemplate": "\r\n".join([*lines, "--part--", ""])})
-
-    def create_set(self, _argument: str, _query: Mapping[str, str], body: bytes) -> Reply:
-        """CreateConfigurationSet."""
-        request = json_object(body)
-        name = request.get("ConfigurationSetName")
-        if not isinstance(name, str) or not _SET_NAME(name):
-            raise bad_request("ConfigurationSetName: 1 to 64 of A-Z a-z 0-9 _ - are expected.")
-        if name in self._sets:
-            raise SesError(400, "AlreadyExistsException", f"Configuration set {name} already exists.")
-        self._sets[name] = request
-        return json_reply({})
-
-    def get_set(self, name: str, _query: Mapping[str, str], _body: bytes) -> Reply:
-        """GetConfigurationSet."""
-        if name not in self._sets:
-            raise SesError(404, "NotFoundException", f"Configuration set {name} does not exist.")
-        return json_reply({"SendingOptions": {"SendingEnabled": True}, **self._sets[name]})
-
-    def list_sets(self, _argument: str, query: Mapping[str, str], body: bytes) -> Reply:
-        """ListConfigurationSets; newer SDKs post what older ones put into the query."""
-        asked = json_object(body) if body else query
-        names, token = _page(sorted(self._sets), {key: str(value) for key, value in asked.items()})
-        return json_reply({"ConfigurationSets": names, **token})
-
-
-def _page(names: list[str], query: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-    """One page of a list, and the NextToken after it."""
-    size, start = query.get("PageSize", "100"), query.get("NextToken", "0")
-    if not (size.isdecimal() and start.isdecimal() and len(start) < 10 and 1 <= int(size) <= 1000):  # noqa: PLR2004
-        raise bad_request("PageSize or NextToken is invalid.")
-    end = int(start) + int(size)
-    return names[int(start) : end], ({"NextToken": str(end)} if end < len(names) else {})

@@ -7,7 +7,18 @@ from enum import Enum, unique
 
 import orjson
 
-__all__ = ["Delivery", "Reply", "SesError", "bad_request", "error_reply", "json_reply"]
+__all__ = [
+    "Delivery",
+    "Reply",
+    "SesError",
+    "already_exists",
+    "bad_request",
+    "error_reply",
+    "json_reply",
+    "limit_exceeded",
+    "not_found",
+    "too_many_requests",
+]
 
 
 @unique
@@ -50,6 +61,26 @@ class SesError(Exception):
 def bad_request(text: str) -> SesError:
     """BadRequestException: the input is invalid (API reference, SendBulkEmail, Errors)."""
     return SesError(400, "BadRequestException", text)
+
+
+def not_found(text: str) -> SesError:
+    """NotFoundException: the resource doesn't exist."""
+    return SesError(404, "NotFoundException", text)
+
+
+def already_exists(text: str) -> SesError:
+    """AlreadyExistsException: the resource already exists."""
+    return SesError(400, "AlreadyExistsException", text)
+
+
+def limit_exceeded(text: str) -> SesError:
+    """LimitExceededException: there are too many instances of the resource type."""
+    return SesError(400, "LimitExceededException", text)
+
+
+def too_many_requests(text: str) -> SesError:
+    """TooManyRequestsException: too many requests to the operation."""
+    return SesError(429, "TooManyRequestsException", text)
 
 
 def error_reply(error: SesError) -> Reply:

@@ -10,7 +10,6 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Callable, Mapping
 
 import orjson
 import uvloop
@@ -20,32 +19,21 @@ from bulksend.errors import ServerError
 from bulksend.simulator.account import Account
 from bulksend.simulator.answers import Delivery, Reply, SesError, error_reply
 from bulksend.simulator.control import PREFIX, Kept, KeptRequests, control
+from bulksend.simulator.events import Emitter
+from bulksend.simulator.members import json_object
+from bulksend.simulator.operations import Operations
 from bulksend.simulator.sending import Sent, befall, send_bulk_email, send_email
 from bulksend.simulator.settings import SimulatorSettings, read_rules
-from bulksend.simulator.signature import check_signature
+from bulksend.simulator.signature import Signature, check_signature, invalid_signature, verify
 from bulksend.simulator.validate import MAX_BODY_BYTES
 
 __all__ = ["run"]
 
-_Answer = Callable[[Account, str, Mapping[str, str], bytes], Reply]
-_OPERATIONS: dict[tuple[str, str], tuple[str, _Answer]] = {
-    ("GET", "account"): ("GetAccount", Account.get_account),
-    ("POST", "templates"): ("CreateEmailTemplate", Account.create_template),
-    ("GET", "templates"): ("ListEmailTemplates", Account.list_templates),
-    ("GET", "templates/*"): ("GetEmailTemplate", Account.get_template),
-    ("PUT", "templates/*"): ("UpdateEmailTemplate", Account.update_template),
-    ("DELETE", "templates/*"): ("DeleteEmailTemplate", Account.delete_template),
-    ("POST", "templates/*/render"): ("TestRenderEmailTemplate", Account.render_template),
-    ("POST", "configuration-sets"): ("CreateConfigurationSet", Account.create_set),
-    ("GET", "configuration-sets"): ("ListConfigurationSets", Account.list_sets),
-    ("POST", "list-configuration-sets"): ("ListConfigurationSets", Account.list_sets),
-    ("GET", "configuration-sets/*"): ("GetConfigurationSet", Account.get_set),
-}
-"""By method and path below /v2/email, with * for a name (API reference, Request Syntax of each)."""
 _SENDING = {
     "/v2/email/outbound-bulk-emails": ("SendBulkEmail", send_bulk_email),
     "/v2/email/outbound-emails": ("SendEmail", send_email),
 }
+_ENDPOINT = b'"EndpointId"'
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, 0 s: closing sends RST."""
 _PARENT_POLL_S = 0.25
@@ -62,12 +50,20 @@ class Simulator:
     def __init__(self, account: Account) -> None:
         self._account = account
         self._kept = KeptRequests()
+        self._operations = Operations(account)
+        environment = os.environ
+        self._credentials = environment.get("AWS_ACCESS_KEY_ID", ""), environment.get("AWS_SECRET_ACCESS_KEY", "")
+        self._emitter = Emitter(account)
+
+    async def close(self) -> None:
+        """Stop telling of events."""
+        await self._emitter.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer any request."""
         path = request.path
         if path.startswith(PREFIX):
-            return await control(request, self._account, self._kept)
+            return await control(request, self._account, self._kept, self._emitter)
         account = self._account
         account.requests += 1
         number = account.requests
@@ -76,11 +72,13 @@ class Simulator:
         body = b""
         try:
             body = await _body(request)
-            check_signature(request.headers, account.clock())
+            signature = self._check(request, body, sends=bool(operation))
             if operation:
                 sent = _SENDING[path][1](account, number, body)
+                if sent.places and account.settings.events_queue_url:
+                    self._emitter.accepted(number, body, sent.places)
             else:
-                operation, reply = self._answer(request, body)
+                operation, reply = self._answer(request, body, signature.region)
                 sent = Sent(reply)
         except (ConnectionError, web.RequestPayloadError):
             # The client left before its request was complete: nothing was asked.
@@ -95,19 +93,23 @@ class Simulator:
         self._kept.keep(kept, account.settings.kept_requests)
         return await self._deliver(request, sent, request_id)
 
-    def _answer(self, request: web.BaseRequest, body: bytes) -> tuple[str, Reply]:
+    def _check(self, request: web.BaseRequest, body: bytes, *, sends: bool) -> Signature:
+        """Check the request's signature: SigV4A for a multi-region endpoint, and that one thoroughly."""
+        signature = check_signature(request.headers, self._account.clock())
+        if signature.is_v4a:
+            target = request.raw_path
+            verify(signature, self._credentials, request.headers, body, method=request.method, target=target)
+        elif sends and _ENDPOINT in body and json_object(body).get("EndpointId") is not None:
+            raise invalid_signature("A multi-region endpoint wants Signature Version 4A.")
+        return signature
+
+    def _answer(self, request: web.BaseRequest, body: bytes, region: str) -> tuple[str, Reply]:
         """Everything but sending."""
-        parts = request.path.removeprefix("/v2/email/").split("/")
-        argument = parts[1] if len(parts) > 1 else ""
-        shape = "/".join("*" if i == 1 else part for i, part in enumerate(parts))
-        found = _OPERATIONS.get((request.method, shape)) if request.path.startswith("/v2/email/") else None
-        if found is None:
-            raise SesError(404, "UnknownOperationException", f"No operation at {request.method} {request.path}")
-        operation, answer = found
-        fault, _ = self._account.faults.begin(operation, ())
+        asked, answer = self._operations.find(request.method, request.raw_path, body, region)
+        fault, _ = self._account.faults.begin(asked.operation, ())
         if fault is not None and fault.http_status is not None:
-            return operation, befall(fault, Reply(200, b"{}"))
-        return operation, befall(fault, answer(self._account, argument, request.query, body))
+            return asked.operation, befall(fault, Reply(200, b"{}"))
+        return asked.operation, befall(fault, answer(asked))
 
     async def _deliver(self, request: web.BaseRequest, sent: Sent, request_id: str) -> web.StreamResponse:
         """Let the answer take its time and go out as it should, and tell the tally whether it was a clean one.
@@ -218,7 +220,8 @@ async def _serve(account: Account) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     # A client's leaving cancels its handler: that ends a hang, and marks what was accepted as never answered.
-    server = web.Server(Simulator(account).handle, handler_cancellation=True, access_log=None, tcp_keepalive=False)
+    simulator = Simulator(account)
+    server = web.Server(simulator.handle, handler_cancellation=True, access_log=None, tcp_keepalive=False)
     runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     try:
@@ -240,4 +243,5 @@ async def _serve(account: Account) -> None:
             if settings.exit_with_parent and os.getppid() != parent:
                 break
     finally:
+        await simulator.close()
         await runner.cleanup()

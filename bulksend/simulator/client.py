@@ -98,6 +98,27 @@ class SimulatorProcess:
         finally:
             connection.close()
 
+    def events(self, campaign: str | None = None) -> dict[str, Any]:
+        """What the queue was told of the accepted mails of one campaign, or of all.
+
+        `emitted`, `copies` (duplicates) and `lost` count events by type. `mails` were told of, `unpublished` had no
+        configuration set. `garbage` counts messages that nobody can read; `failed` those that the queue did not take;
+        `overflowed` mails that were too many to remember. `queued`, of all campaigns, is what is not out yet.
+        """
+        answer: dict[str, Any] = self._ask("GET", _of("events", campaign))
+        return answer
+
+    def flush_events(self, campaign: str | None = None) -> dict[str, Any]:
+        """Let all events go now, due or not; returns what `events` does, when they are out.
+
+        Raises:
+            ServerError: when some are still not out after 50 s.
+        """
+        answer: dict[str, Any] = self._ask("POST", _of("events/flush", campaign))
+        if answer["queued"]:
+            raise ServerError(f"the queue takes no events: {answer['last_error']}", hint="Look at events_queue_url.")
+        return answer
+
     def settings(self, **changes: Any) -> dict[str, Any]:
         """Change settings of the running simulator; returns them all."""
         answer: dict[str, Any]
@@ -114,7 +135,7 @@ class SimulatorProcess:
         self._ask("POST", "foreign", {"recipients": recipients})
 
     def reset(self) -> None:
-        """Begin a new day: tally, quotas and faulty addresses; rules and settings stay."""
+        """Begin with a new account: tally, quotas, templates and all else; rules and settings stay."""
         self._ask("POST", "reset")
 
     def _open(self, method: str, what: str, body: Any) -> tuple[HTTPConnection, HTTPResponse]:

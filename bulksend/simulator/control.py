@@ -1,4 +1,4 @@
-"""What lies under /_simulator: the tally, the rules, the settings. Loopback, like everything here."""
+"""What lies under /_simulator: the tally, the events, the rules, the settings. Loopback, like everything here."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from aiohttp import web
 
 from bulksend.errors import BulksendError
 from bulksend.simulator.account import Account
+from bulksend.simulator.events import Emitter
 
 __all__ = ["PREFIX", "Kept", "KeptRequests", "control"]
 
@@ -73,7 +74,9 @@ def _decoded(body: bytes) -> Any:
         return body.decode("utf-8", "replace")
 
 
-async def control(request: web.BaseRequest, account: Account, kept: KeptRequests) -> web.StreamResponse:
+async def control(
+    request: web.BaseRequest, account: Account, kept: KeptRequests, emitter: Emitter
+) -> web.StreamResponse:
     """Answer a request under /_simulator."""
     name = request.url.host or ""
     if name not in ("127.0.0.1", "localhost"):
@@ -82,21 +85,34 @@ async def control(request: web.BaseRequest, account: Account, kept: KeptRequests
     what = f"{request.method} {request.path.removeprefix(PREFIX)}"
     campaign = request.query.get("campaign")
     if what == "GET accepted":
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await response.prepare(request)
-        for lines in account.tally.lines(campaign):
-            await response.write(lines)
-        await response.write_eof()
-        return response
+        return await _accepted(request, account, campaign)
     try:
         body = await request.read()
-        return _json(_dispatch(what, account, kept, campaign, orjson.loads(body) if body else None))
+        if what == "POST events/flush":
+            await emitter.flush()
+            what = "GET events"
+        if what == "POST reset":
+            emitter.reset()
+        if what == "GET events":
+            answer: Any = emitter.summary(campaign)
+        else:
+            answer = _dispatch(what, account, kept, campaign, orjson.loads(body) if body else None)
+        return _json(answer)
     except _UnknownError:
         return _json({"error": f"the simulator has no {what}"}, 404)
     except BulksendError as error:
         return _json({"error": error.message, "hint": error.hint}, 400)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return _json({"error": f"{what}: {error}"}, 400)
+
+
+async def _accepted(request: web.BaseRequest, account: Account, campaign: str | None) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+    for lines in account.tally.lines(campaign):
+        await response.write(lines)
+    await response.write_eof()
+    return response
 
 
 def _dispatch(what: str, account: Account, kept: KeptRequests, campaign: str | None, body: Any) -> Any:

@@ -17,6 +17,10 @@ has `fault` (a NAME) and any of:
     accept              true: the call is accepted before the error; not with what SES writes as 4xx or 503
     delay_ms            the answer takes longer
 
+A rule may have `events` in place of `fault`: what becomes of accepted mails to these addresses, as a list of SES's
+names (`"Delivery"`, `"DeliveryDelay"`, `"Bounce/Transient/MailboxFull"`, ...; empty: nothing is heard of them). Of the
+other members it takes share, times and address_contains.
+
 | NAME | what happens | accepted |
 |---|---|---|
 | message_rejected, mail_from_domain_not_verified, configuration_set_not_found | that status for the entry | no |
@@ -59,7 +63,9 @@ from enum import Enum, unique
 from typing import Any
 
 from bulksend.errors import ConfigError
+from bulksend.event import EventType
 from bulksend.simulator.answers import Delivery, bad_request
+from bulksend.simulator.event_shapes import Fate, read_fate
 
 __all__ = ["FAULTS", "STATUSES", "Fault", "FaultBook", "Mangle", "Rule"]
 
@@ -191,12 +197,14 @@ FAULTS: dict[str, Fault] = _catalogue()
 _NUMBERS = ("share", "times", "first_request", "last_request", "delay_ms")
 _FLAGS = ("no_request_id", "accept")
 _TEXTS = ("fault", "address_contains", "operation", "code", "text")
-_KEYS = frozenset((*_NUMBERS, *_FLAGS, *_TEXTS, "status"))
+_KEYS = frozenset((*_NUMBERS, *_FLAGS, *_TEXTS, "status", "events"))
+_EVENT_KEYS = frozenset({"events", "share", "times", "address_contains"})
+_NO_FAULT = Fault("")
 
 
 @dataclass(slots=True)
 class Rule:
-    """A fault with the circumstances in which it fires, and how often it did."""
+    """A fault with the circumstances in which it fires, and how often it did; or, in its place, the fate of mails."""
 
     spec: dict[str, Any]
     fault: Fault
@@ -206,6 +214,7 @@ class Rule:
     last_request: int | None = None
     address_contains: str = ""
     operation: str = "SendBulkEmail"
+    events: tuple[Fate, ...] | None = None
     requests: int = 0
     fired: int = 0
 
@@ -226,9 +235,11 @@ class Rule:
                 raise ConfigError(f"fault rule: {key} takes a number, not {value!r}")
             if (not isinstance(value, bool) and key in _FLAGS) or (not isinstance(value, str) and key in _TEXTS):
                 raise ConfigError(f"fault rule: {key} does not take {value!r}")
+        events = _fates(spec) if "events" in spec else None
         return cls(
             spec=dict(spec),
-            fault=_specified(spec),
+            fault=_specified(spec) if events is None else _NO_FAULT,
+            events=events,
             share=float(spec.get("share", 1.0)),
             times=None if spec.get("times") is None else int(spec["times"]),
             first_request=int(spec.get("first_request", 1)),
@@ -254,6 +265,16 @@ class Rule:
             return False
         self.fired += 1
         return True
+
+
+def _fates(spec: Mapping[str, Any]) -> tuple[Fate, ...]:
+    """What a rule says becomes of mails. That they are sent goes without saying."""
+    if wrong := sorted(set(spec) - _EVENT_KEYS):
+        raise ConfigError(f"fault rule: events go with {', '.join(sorted(_EVENT_KEYS))}, not with {wrong[0]}")
+    if not isinstance(spec["events"], list):
+        raise ConfigError(f"fault rule: events takes a list of names, not {spec['events']!r}")
+    fates = [read_fate(name) for name in spec["events"]]
+    return tuple(fate for fate in fates if fate.type is not EventType.SEND)
 
 
 def _specified(spec: Mapping[str, Any]) -> Fault:
@@ -294,6 +315,7 @@ class FaultBook:
     def replace_rules(self, specs: Sequence[Any]) -> None:
         """New rules for the old ones; the dice start again."""
         self.rules = [Rule.read(spec) for spec in specs]
+        self.event_rules = [rule for rule in self.rules if rule.events is not None]
         self._dice = random.Random(self._seed)  # noqa: S311 - faults want to be repeatable
 
     def forget_addresses(self) -> None:
@@ -309,7 +331,7 @@ class FaultBook:
         befallen: Fault | None = None
         entry_rules: list[Rule] = []
         for rule in self.rules:
-            if not rule.concerns(operation):
+            if rule.events is not None or not rule.concerns(operation):
                 continue
             if rule.fault.for_entry:
                 entry_rules.append(rule)

@@ -44,6 +44,8 @@ class Sent:
     """Entries with a status that nobody can read, in an answer that is otherwise clean."""
     log: CampaignLog | None = None
     marks: list[Mark] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    """Which entries were accepted, by place in the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class _Outcome:
 
 
 _SUCCESS = _Outcome("SUCCESS")
+_PAUSED = _Outcome("CONFIGURATION_SET_SENDING_PAUSED", "Sending is paused for the configuration set.")
 _DAY_SPENT = _Outcome("ACCOUNT_DAILY_QUOTA_EXCEEDED", "Daily message quota exceeded.")
 
 
@@ -166,17 +169,18 @@ def _decide(account: Account, entry: Entry, entry_rules: list[Rule]) -> _Outcome
 def _bulk(account: Account, request: int, call: dict[str, Any], sent: Sent, entry_rules: list[Rule]) -> None:
     template = bulk_call(call)
     entries = bulk_entries(call, strict_addresses=account.settings.bad_address == "call")
-    account.check_template(template)
+    account.check_call(call, template)
+    paused = account.sets.is_paused(call.get("ConfigurationSetName"))
     _spend(account, sum([entry.recipients for entry in entries]))
     places: list[int] = []
     accepted: list[Entry] = []
     results: list[dict[str, str]] = []
-    simple = not (entry_rules or account.settings.sandbox or account.settings.daily_refusal == "entry")
+    simple = not (entry_rules or paused or account.settings.sandbox or account.settings.daily_refusal == "entry")
     ids, steady = message_ids(account.run, request), account.steady()
     for place, entry in enumerate(entries):
         # The way of nearly all entries of a load test: nothing that could befall them.
         easy = simple and not entry.problem and "fault." not in entry.to
-        outcome = _SUCCESS if easy else _decide(account, entry, entry_rules)
+        outcome = _SUCCESS if easy else _PAUSED if paused else _decide(account, entry, entry_rules)
         if outcome is _SUCCESS:
             places.append(place)
             accepted.append(entry)
@@ -188,18 +192,24 @@ def _bulk(account: Account, request: int, call: dict[str, Any], sent: Sent, entr
             sent.unknown_statuses += outcome.status not in STATUSES
     if simple:
         account.window.add(sum([entry.recipients for entry in accepted]), steady)
+    if accepted:
+        account.insights.accepted(accepted[0].campaign, call)
+    sent.places = places
     sent.marks = account.tally.accept(request, places, accepted, account.now())
     sent.reply = json_reply({"BulkEmailEntryResults": results})
 
 
 def _email(account: Account, request: int, call: dict[str, Any], sent: Sent, entry_rules: list[Rule]) -> None:
     entry, template = email_call(call)
-    account.check_template(template)
+    account.check_call(call, template)
     _spend(account, entry.recipients)
-    outcome = _decide(account, entry, entry_rules)
+    paused = account.sets.is_paused(call.get("ConfigurationSetName"))
+    outcome = _PAUSED if paused else _decide(account, entry, entry_rules)
     if outcome is not _SUCCESS:
         http_status, code = _EMAIL_ERRORS.get(outcome.status, (400, "BadRequestException"))
         raise SesError(http_status, code, outcome.text)
     account.window.add(entry.recipients, account.steady())
+    account.insights.accepted(entry.campaign, call)
+    sent.places = [0]
     sent.marks = account.tally.accept(request, [0], [entry], account.now())
     sent.reply = json_reply({"MessageId": message_ids(account.run, request)(0)})

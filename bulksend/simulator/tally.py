@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ _DENSE_ROWS = 1 << 27
 _LINES = 1000
 
 
+_MESSAGE_ID = re.compile(
+    r"0100[0-9a-f]{12}-(?P<request>[0-9a-f]{8,15})-0000-4000-8000-(?P<place>[0-9a-f]{12})-000000"
+).fullmatch
 _SUFFIXES = [f"-0000-4000-8000-{place:012x}-000000" for place in range(_PLACES)]
 
 
@@ -70,6 +74,10 @@ class CampaignLog:
         self.per_s[int(at)] = self.per_s.get(int(at), 0) + sum([entry.recipients for entry in entries])
         for row in rows:
             self.see(row)
+
+    def address(self, place: int) -> str:
+        """The first To address of the entry at a place in the log."""
+        return self.to[self.to_ends[place - 1] if place else 0 : self.to_ends[place]].decode("utf-8", "replace")
 
     def see(self, row: int) -> None:
         """Count a row as accepted once more; -1 is none."""
@@ -159,6 +167,26 @@ class Tally:
             "per_second": sorted(per_s.items()),
         }
 
+    def logs(self) -> list[tuple[str, CampaignLog]]:
+        """Every campaign's log."""
+        return list(self._logs.items())
+
+    def find(self, message_id: str) -> tuple[str, CampaignLog, int] | None:
+        """The campaign and the place in its log of an accepted entry."""
+        match = _MESSAGE_ID(message_id)
+        if match is None:
+            return None
+        request, place = int(match["request"], 16), int(match["place"], 16)
+        if place >= _PLACES or message_ids(self._run, request)(place) != message_id:
+            return None
+        number = request * _PLACES + place
+        for campaign, log in self._logs.items():
+            try:
+                return campaign, log, log.numbers.index(number)
+            except (OverflowError, ValueError):
+                continue
+        return None
+
     def lines(self, campaign: str | None) -> Iterator[bytes]:
         """NDJSON of the accepted entries, a thousand lines at a time."""
         for name, log in list(self._logs.items()):
@@ -169,12 +197,11 @@ class Tally:
 
     def _line(self, campaign: str, log: CampaignLog, i: int) -> bytes:
         request, place = divmod(log.numbers[i], _PLACES)
-        to = log.to[log.to_ends[i - 1] if i else 0 : log.to_ends[i]]
         line = {
             "campaign": campaign,
             "row": log.rows[i] if log.rows[i] >= 0 else None,
             "message_id": message_ids(self._run, request)(place),
-            "to": to.decode("utf-8", "replace"),
+            "to": log.address(i),
             "at": log.times[i],
             "answered": bool(log.answered[i]),
         }

@@ -9,6 +9,7 @@ from bulksend.worker.rehearsal import Rehearsed, dry_run, send_samples
 from bulksend.worker.relist import left_out, relist, states_of_list
 from bulksend.worker.results import STATES, Doubt, Resolved, doubts, resolve, results
 from bulksend.worker.sending import Sent, send
+from bulksend.worker.settlement import Settled, Settler, settle
 from bulksend.worker.store import Standing, Store, Target, find_target, is_file
 from bulksend.worker.submitting import has_worker, queue
 
@@ -21,6 +22,8 @@ __all__ = [
     "Resolved",
     "Retried",
     "Sent",
+    "Settled",
+    "Settler",
     "Standing",
     "Store",
     "Target",
@@ -42,5 +45,6 @@ __all__ = [
     "retry",
     "send",
     "send_samples",
+    "settle",
     "states_of_list",
 ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bulksend.errors import UsageError
 from bulksend.model import Campaign, CampaignState, EntryState, SettlementVerdict
 from bulksend.outcome import RESEND_AFTER_S
+from bulksend.worker.settlement import settle
 from bulksend.worker.store import Store, refuse_cancelled
 
 __all__ = ["Retried", "cancel", "pause", "prune", "retry"]
@@ -62,12 +63,14 @@ def retry(store: Store, campaign: Campaign, *, status: str = "", reason: str = "
 
     What was removed at a person's request stays dead, whatever it died of. What was dropped out of doubt may have been
     accepted, so it must be asked for by its status, DROPPED, and be 31 minutes old like any doubt that is sent again.
+    What events prove comes first.
 
     Raises:
         UsageError: the campaign was cancelled, or pruned; or no dead letter has this status and reason.
     """
     refuse_cancelled(campaign)
     store.refuse_pruned(campaign)
+    settle(store, campaign)
     now = store.journal.now()
     dead = [report for report in store.journal.reports(campaign) if report.state is EntryState.DEAD]
     wanted = [
@@ -112,9 +115,11 @@ def prune(store: Store, campaign: Campaign) -> int:
                 hint=f"Let it finish, or cancel it: bulksend cancel {campaign.name}. "
                 "Without its list it could never be sent.",
             )
+        store.events.prune(campaign.id)  # first: what the journal calls pruned is so everywhere
         store.journal.prune(campaign)
         removed = store.sweep()
         store.journal.clear_free_space()
+        store.events.clear_free_space()
     return removed
 
 

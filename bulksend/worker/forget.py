@@ -19,7 +19,8 @@ class Forgotten:
 
     `never_sent` of the rows were pending and are dead now. `mentions` counts rows of other people that still have the
     address in their data, which would not be the same mail without it. `pruned` counts campaigns without a list: whom
-    they were sent to is gone already.
+    they were sent to is gone already. `events` counts what SES had reported of the address. That it is not to be
+    written to, if it is not, is still known.
     """
 
     campaigns: int
@@ -27,6 +28,7 @@ class Forgotten:
     never_sent: int
     mentions: int
     pruned: int
+    events: int
 
 
 def forget(store: Store, address: str) -> Forgotten:
@@ -68,8 +70,10 @@ def forget(store: Store, address: str) -> Forgotten:
             rows += removed.rows
             never_sent += _take_up(store, campaign, removed)
         store.journal.forget_address(key)
+        events = store.events.forget(key)
         store.journal.clear_free_space()
-    return Forgotten(campaigns, rows, never_sent, mentions, pruned)
+        store.events.clear_free_space()
+    return Forgotten(campaigns, rows, never_sent, mentions, pruned, events)
 
 
 def _refuse_lost(store: Store, campaign: Campaign) -> None:

@@ -9,13 +9,17 @@ from typing import Literal
 import structlog
 
 from bulksend.facts import (
+    AddressesSuppressed,
     BatchAnswered,
     BatchSent,
+    BreakerBlind,
     CampaignHalted,
     ChunkRead,
     CircuitChanged,
     Committed,
     EntriesReturned,
+    EntriesSuppressed,
+    EventsHeldUp,
     EventsRecorded,
     Fact,
     LoopLagged,
@@ -79,6 +83,11 @@ class RunLog:
                 self._log.info("pace changed", rate_per_s=round(fact.rate_per_s, 3), why=fact.why)
             case Waiting():
                 self._log.warning("waiting", reason=fact.reason) if fact.reason else self._log.warning("going on")
+            case BreakerBlind():
+                if fact.reason:
+                    self._log.warning("the breaker cannot judge", reason=fact.reason)
+                else:
+                    self._log.warning("the breaker can judge again")
             case CircuitChanged():
                 level = self._log.warning if fact.is_open else self._log.info
                 level("circuit opened" if fact.is_open else "circuit closed", next_probe_s=round(fact.next_probe_s, 1))
@@ -88,8 +97,14 @@ class RunLog:
                 self._log.error("halted", scope=fact.halt.scope.value, remedy=fact.halt.remedy)
             case EntriesReturned():
                 self._log.warning("entries pending again", was=fact.verdict.value, entries=fact.entries)
+            case EntriesSuppressed():
+                self._log.warning("not sent: suppressed since the plan", entries=fact.entries)
+            case AddressesSuppressed():
+                self._log.info("suppressed", reason=fact.reason.value, addresses=fact.addresses)
             case BatchAnswered():
                 outcomes = {f"{verdict.value}/{status}": n for (verdict, status), n in fact.outcomes.items()}
                 self._log.debug("batch answered", verdict=fact.verdict.value, outcomes=outcomes)
-            case BatchSent() | Committed() | ChunkRead() | LoopLagged() | StoreCounted() | EventsRecorded():
+            case BatchSent() | Committed() | ChunkRead() | LoopLagged() | StoreCounted():
                 pass
+            case EventsRecorded() | EventsHeldUp():
+                pass  # told with its queue

@@ -155,7 +155,7 @@ class ServiceOffice:
 
     def _facts(self, name: str) -> Mapping[str, object]:
         standing = self._store.standing(name)
-        return campaign_facts(standing.campaign, standing.tally, orphaned=standing.orphaned)
+        return campaign_facts(standing.campaign, standing.tally, standing.became, orphaned=standing.orphaned)
 
     async def _decided(self, name: str, decide: Callable[[Campaign], object]) -> Mapping[str, object]:
         def work() -> Mapping[str, object]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,11 +14,15 @@ from pathlib import Path
 from bulksend.config import AttachedFile, CampaignFile, Settings, frozen_keys, read_attachments
 from bulksend.errors import CampaignChangedError, ListError, NameTakenError
 from bulksend.model import Binding, Campaign, CampaignState, Policy
-from bulksend.recipients import Mapping, Snapshot, skipped_rows, take_snapshot
+from bulksend.recipients import Mapping, OneClick, Snapshot, skipped_rows, take_snapshot
 from bulksend.recipients.source import ListFormat, list_digest
 from bulksend.ses import Envelope, EnvelopeAttachment, TemplateNames, find_binding
 from bulksend.worker.access import aws_access, s3_endpoint
+from bulksend.worker.contacts import UNSUBSCRIBED, ContactSource, fetched
+from bulksend.worker.multiregion import endpoint_warnings
+from bulksend.worker.one_click import keys_to_sign, one_click
 from bulksend.worker.store import Store
+from bulksend.worker.suppression import look_up
 from bulksend.worker.templates import template_use
 
 __all__ = ["Planned", "plan", "policy_of"]
@@ -26,6 +30,8 @@ __all__ = ["Planned", "plan", "policy_of"]
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 ID_LENGTH = 26
 REASONS_SHOWN = 3
+CONTACTS = "recipients.path"
+"""Frozen with a campaign whose list is a contact list; of other lists the digest is what counts."""
 LIMIT = "limit"
 """Frozen with a campaign that was planned for the first rows only."""
 
@@ -46,18 +52,21 @@ def plan(
     *,
     again: bool = False,
     limit: int | None = None,
+    fetched_list: Path | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Planned:
     """Check the list and freeze the campaign; a campaign that is known already is only compared. Nothing is sent.
 
     `again` allows a list and content that an earlier campaign of another name has sent. `limit` takes only the first so
-    many rows that can be sent. `on_progress` is told the rows read so far.
+    many rows that can be sent. `fetched_list` is the campaign's contact list where that was fetched already.
+    `on_progress` is told the rows read so far.
 
     Raises:
-        AccountError: the account that the campaign is bound to cannot be found out.
+        AccountError: the account that the campaign is bound to cannot be found out; its contact list cannot be read.
         CampaignBusyError: the store's lock was lost, and somebody has removed the snapshot. Nothing is planned.
         ConfigError: an attachment cannot be read.
         CampaignChangedError: the name is known, with something else behind it; the keys that differ are named.
+        JournalError: the list of suppressions cannot be read.
         ListError: the list cannot be used, or has no usable recipient.
         TemplateError: the inline template has more than simple substitutions.
         UsageError: the campaign is known, and was pruned.
@@ -66,17 +75,20 @@ def plan(
     frozen = frozen_keys(file, attached)
     if limit is not None:
         frozen[LIMIT] = str(limit)
+    contacts = ContactSource.of(file.recipients.path)
+    if contacts is not None:
+        frozen[CONTACTS] = contacts.url  # it is not read anew to be compared
     binding = asyncio.run(find_binding(aws_access(settings)))
     if store.journal.find(file.name) is None:
         # Else, or if somebody else plans it at this moment, what is there already is compared.
         with suppress(NameTakenError):
-            return _plan_anew(file, settings, store, binding, attached, frozen, again, limit, on_progress)
+            return _plan_anew(file, settings, store, binding, attached, frozen, again, limit, fetched_list, on_progress)
     known = store.journal.campaign(file.name)
     store.refuse_pruned(known)
     _refuse_changes(known, file, frozen, binding, _form(file, settings))
-    policy, schedule = policy_of(file), file.schedule.as_schedule()
-    if (policy, schedule) != (known.policy, known.schedule):
-        store.journal.set_terms(known, policy, schedule)
+    policy, schedule, safety = policy_of(file), file.schedule.as_schedule(), file.safety.as_safety()
+    if (policy, schedule, safety) != (known.policy, known.schedule, known.safety):
+        store.journal.set_terms(known, policy, schedule, safety)
     return Planned(store.journal.campaign(file.name), is_new=False)
 
 
@@ -89,18 +101,30 @@ def _plan_anew(  # noqa: PLR0917  what there is to know of it
     frozen: dict[str, str],
     again: bool,  # noqa: FBT001
     limit: int | None,
+    fetched_list: Path | None,
     on_progress: Callable[[int], None],
 ) -> Planned:
     campaign_id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
     template = template_use(file, settings, binding)
-    with store.planning(f"{campaign_id}.parquet"):
+    unsubscribing = None
+    if file.unsubscribe is not None:
+        unsubscribing = one_click(file.unsubscribe, keys_to_sign(settings, store), campaign_id)
+    contacts, access = ContactSource.of(file.recipients.path), aws_access(settings)
+    warnings = asyncio.run(endpoint_warnings(file, access, binding))
+    with ExitStack() as stack:
+        stack.enter_context(store.planning(f"{campaign_id}.parquet"))
+        source: Path | str = fetched_list or file.recipients.path
+        if contacts is not None and fetched_list is None:
+            workshop = store.shelf.workshop
+            source = stack.enter_context(fetched(contacts, access, workshop, campaign_id, on_progress=on_progress))
         snapshot = take_snapshot(
-            file.recipients.path,
-            _mapping(file, template.names),
+            source,
+            _mapping(file, template.names, unsubscribing),
             campaign_id=campaign_id,
             folder=store.shelf.workshop,
-            form=_form(file, settings),
+            form=_form(file, settings) if contacts is None else ListFormat(),
             limit=limit,
+            suppressed=look_up(store.events),
             on_progress=on_progress,
         )
         campaign = _campaign(campaign_id, file, binding, snapshot, attached, frozen)
@@ -111,7 +135,18 @@ def _plan_anew(  # noqa: PLR0917  what there is to know of it
         store.journal.add(
             campaign, snapshot.chunks, lambda there: None if again else _refuse_repetition(campaign, there)
         )
-    return Planned(campaign, is_new=True, warnings=(*template.warnings, *snapshot.warnings))
+    return Planned(
+        campaign, is_new=True, warnings=(*template.warnings, *snapshot.warnings, *warnings, *_safety_warnings(file))
+    )
+
+
+def _safety_warnings(file: CampaignFile) -> Iterator[str]:
+    """What holds the campaign back goes by events, and those are published by a configuration set."""
+    if file.safety.canary is not None and file.sender.configuration_set is None:
+        yield (
+            "safety.canary is judged by events, and sender.configuration_set is not set: unless the sender's identity "
+            "has a configuration set by default, no events come, and the campaign halts after its canary"
+        )
 
 
 def policy_of(file: CampaignFile) -> Policy:
@@ -127,7 +162,7 @@ def _form(file: CampaignFile, settings: Settings) -> ListFormat:
     )
 
 
-def _mapping(file: CampaignFile, names: TemplateNames) -> Mapping:
+def _mapping(file: CampaignFile, names: TemplateNames, unsubscribing: OneClick | None) -> Mapping:
     return Mapping(
         address=file.recipients.address,
         data=file.recipients.data,
@@ -138,6 +173,8 @@ def _mapping(file: CampaignFile, names: TemplateNames) -> Mapping:
         bcc=file.recipients.bcc,
         display_name=file.recipients.display_name,
         headers=dict(file.recipients.headers),
+        unsubscribed=None if ContactSource.of(file.recipients.path) is None else UNSUBSCRIBED,
+        one_click=unsubscribing,
         template_needs=names.needed,
         template_may_use=names.optional,
     )
@@ -198,6 +235,7 @@ def _campaign(  # noqa: PLR0917  what a campaign is made of
         skipped=snapshot.skipped,
         policy=policy_of(file),
         schedule=file.schedule.as_schedule(),
+        safety=file.safety.as_safety(),
     )
 
 
@@ -251,7 +289,12 @@ def _content(campaign: Campaign) -> dict[str, str]:
 
 
 def _digest(file: CampaignFile, form: ListFormat) -> str | None:
-    """The list's, now; None where it is not there any more: the snapshot is what is sent."""
+    """The list's, now; None where it is not there any more, since the snapshot is what is sent.
+
+    A contact list is not read again for it.
+    """
+    if ContactSource.of(file.recipients.path) is not None:
+        return None
     try:
         return list_digest(file.recipients.path, form)
     except ListError:

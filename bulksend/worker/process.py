@@ -9,6 +9,7 @@ import stat
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -17,19 +18,24 @@ from bulksend.admin import Face, PublicFace
 from bulksend.config import Settings
 from bulksend.engine import Observer
 from bulksend.errors import BulksendError, ConfigError, ExitCode
+from bulksend.facts import Audience
 from bulksend.metrics import Metrics
 from bulksend.worker import systemd
+from bulksend.worker.consuming import consuming
 from bulksend.worker.office import ServiceOffice
+from bulksend.worker.one_click import keys_to_check
 from bulksend.worker.running import event_loop
 from bulksend.worker.service import Service
+from bulksend.worker.settlement import settling
 from bulksend.worker.store import Store
+from bulksend.worker.unsubscribing import UnsubscribeOffice
 
 __all__ = ["serve"]
 
 MAX_TOKEN_BYTES = 4096
 LAST_S = 10.0
 """After the grace time, or a second signal, the process is gone within so long, whatever it is at."""
-NOT_RELOADED = ("store", "snapshots", "aws", "transport", "fleet", "http", "worker", "metrics")
+NOT_RELOADED = ("store", "snapshots", "aws", "transport", "fleet", "http", "worker", "metrics", "events")
 """What only a new start takes up; of the rest, `engine` holds for campaigns that are begun afterwards."""
 
 
@@ -66,6 +72,9 @@ class _Process:
         self._announce = announce
         self._metrics = Metrics(campaigns=settings.metrics.campaigns)
         self._service = Service(store, settings, observers=observers, metrics=self._metrics)
+        self._settling = settling(store, Audience([*observers, self._metrics.store]))
+        self._consuming = partial(consuming, store, settings, observers=observers, metrics=self._metrics)
+        self._store = store
         self._office = ServiceOffice(self._service, store, self._metrics, lambda: self._settings)
         self._log = structlog.get_logger()
         self._signals = 0
@@ -74,6 +83,8 @@ class _Process:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(_heard(self._on_signal))
             await self._listen(stack)
+            on_recorded = await stack.enter_async_context(self._settling)
+            await stack.enter_async_context(self._consuming(on_recorded=on_recorded))
             watching = asyncio.create_task(systemd.watch(), name="watchdog")
             beating = asyncio.create_task(self._service.beat(), name="heartbeat")
             readying = asyncio.create_task(self._say_ready(), name="ready")
@@ -95,7 +106,14 @@ class _Process:
             self._announce(face.announcement)
         if http.public_listen != "off":
             host, port = _address(http.public_listen)
-            public = await stack.enter_async_context(PublicFace(host, port))
+            unsubscribing = UnsubscribeOffice(
+                self._store, lambda: keys_to_check(self._settings, self._store), self._metrics.store.observe
+            )
+            if self._settings.unsubscribe.key_file is not None:
+                await asyncio.to_thread(keys_to_check, self._settings, self._store)  # its faults are told at once
+            public = await stack.enter_async_context(
+                PublicFace(unsubscribing, host, port, report_fault=self._report_fault)
+            )
             self._announce(public.announcement)
 
     async def _say_ready(self) -> None:

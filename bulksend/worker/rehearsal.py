@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,9 +14,13 @@ import orjson
 
 from bulksend.config import CampaignFile, Settings
 from bulksend.engine import Observer
-from bulksend.model import Chunk, ResultRow
+from bulksend.model import Campaign, Chunk, ResultRow
 from bulksend.recipients import one_address
+from bulksend.safety import Safety
 from bulksend.simulator import SimulatorProcess
+from bulksend.worker.access import aws_access
+from bulksend.worker.contacts import fetched_beginning
+from bulksend.worker.multiregion import without_endpoint
 from bulksend.worker.planning import plan
 from bulksend.worker.results import results
 from bulksend.worker.sending import Sent, send
@@ -49,9 +53,13 @@ def send_samples(file: CampaignFile, settings: Settings, address: str, rows: int
         UsageError: that is no address. And what plan and send raise.
     """
     to = one_address(address)
-    with _throw_away(settings) as (store, private):
-        planned = plan(file, private, store, again=True, limit=rows)
-        return _rehearsed(store, send(planned.campaign, private, store, redirect=lambda chunk: redirected(chunk, to)))
+    with (
+        _throw_away(settings) as (store, private),
+        fetched_beginning(file, aws_access(settings), store.shelf.workshop, rows) as contacts,
+    ):
+        planned = plan(file, private, store, again=True, limit=rows, fetched_list=contacts)
+        campaign = _at_once(planned.campaign)
+        return _rehearsed(store, send(campaign, private, store, redirect=lambda chunk: redirected(chunk, to)))
 
 
 def dry_run(
@@ -59,16 +67,24 @@ def dry_run(
 ) -> Rehearsed:
     """Send the campaign to a simulator on this machine, as fast as it goes: all, or the first `limit` of the list.
 
+    A contact list is read from SES all the same; the multi-region endpoint is left out, as there is none to send by.
+
     Raises what plan and send raise.
     """
     with (
+        _throw_away(settings) as (store, private),
+        fetched_beginning(file, aws_access(settings), store.shelf.workshop, limit) as contacts,
         example_credentials(),
         SimulatorProcess(max_send_rate_per_s=1_000_000, max_24_hour_send=-1) as simulator,
-        _throw_away(settings) as (store, private),
     ):
         here = at_simulator(private, simulator.url)
-        planned = plan(file, here, store, again=True, limit=limit)
-        return _rehearsed(store, send(planned.campaign, here, store, observers=observers))
+        planned = plan(without_endpoint(file), here, store, again=True, limit=limit, fetched_list=contacts)
+        return _rehearsed(store, send(_at_once(planned.campaign), here, store, observers=observers))
+
+
+def _at_once(campaign: Campaign) -> Campaign:
+    """Nobody is harmed, and no events come: neither canary nor ramp nor breaker."""
+    return replace(campaign, safety=Safety(breaker=None))
 
 
 def _rehearsed(store: Store, sent: Sent) -> Rehearsed:
@@ -117,5 +133,7 @@ def redirected(chunk: Chunk, address: str) -> Chunk:
 @contextmanager
 def _throw_away(settings: Settings) -> Iterator[tuple[Store, Settings]]:
     with tempfile.TemporaryDirectory(prefix="bulksend-") as folder:
-        private = settings.model_copy(update={"store": f"sqlite:{folder}/store", "snapshots": None})
+        # What a throw-away store took from a queue would be lost with it.
+        events = settings.events.model_copy(update={"queues": None})
+        private = settings.model_copy(update={"store": f"sqlite:{folder}/store", "snapshots": None, "events": events})
         yield Store.open(private, Path(folder)), private

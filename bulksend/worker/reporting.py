@@ -18,6 +18,7 @@ from bulksend.model import Campaign, EntryState, Halt, ResultRow
 from bulksend.report import CampaignReport, Durations, Kinds, Rate, Requests
 from bulksend.ses import Account
 from bulksend.worker.running import bound_access, refuse_other_account
+from bulksend.worker.ses_metrics import ask_for_metrics
 from bulksend.worker.store import Store
 
 __all__ = ["ROWS_SHOWN", "Reported", "masked", "report_on"]
@@ -32,7 +33,7 @@ MAX_SEND_RATE_PER_S = 1e9
 """Recipients per second that no account is granted: a higher rate is no rate."""
 MIN_MASKED_LOCAL_PART = 3
 NEVER_SENT, NO_ANSWER = "NOT_SENT", "NO_ANSWER"
-GIVEN_UP = ("DROPPED", "FORGOTTEN")
+GIVEN_UP = ("DROPPED", "FORGOTTEN", "SUPPRESSED")
 """Dead by somebody's decision, not by SES's."""
 
 
@@ -44,8 +45,12 @@ class Reported:
     warning: str = ""
 
 
-def report_on(store: Store, name: str, settings: Settings, *, with_addresses: bool = False) -> Reported:
+def report_on(
+    store: Store, name: str, settings: Settings, *, with_addresses: bool = False, by_ses: bool = False
+) -> Reported:
     """All that a report on a campaign says, of one instant; memory is the same whatever the campaign.
+
+    `by_ses` asks SES for its own metrics as well.
 
     The list is read only for the rows that are shown. Where it is gone or damaged, the numbers stand without them.
 
@@ -61,6 +66,7 @@ def report_on(store: Store, name: str, settings: Settings, *, with_addresses: bo
         for chunk in chunks:
             gathered.take_up(chunk)
     rows: list[ResultRow] = []
+    bounced = Kinds()
     list_gone, warning = "", ""
     pruned_at = store.journal.pruned_at(campaign)
     if pruned_at is not None:
@@ -68,6 +74,7 @@ def report_on(store: Store, name: str, settings: Settings, *, with_addresses: bo
     else:
         try:
             rows = _rows(store, campaign, gathered.chosen(), with_addresses=with_addresses)
+            bounced = _bounced(store, campaign) if standing.became.bounces else bounced
         except SnapshotError as error:
             list_gone, warning = "the snapshot of the list is missing or damaged", f"{error.message}. {error.hint}"
     report = CampaignReport(
@@ -86,6 +93,9 @@ def report_on(store: Store, name: str, settings: Settings, *, with_addresses: bo
         in_doubt=gathered.kinds[EntryState.IN_DOUBT],
         retried=gathered.retried,
         attempts=gathered.attempts,
+        became=standing.became,
+        bounced=bounced,
+        by_ses=ask_for_metrics(campaign, settings, gathered.first_at, made_at) if by_ses else None,
         dead_rows=[row for row in rows if row.state == EntryState.DEAD.name.lower()],
         in_doubt_rows=[row for row in rows if row.state == EntryState.IN_DOUBT.name.lower()],
         list_gone=list_gone,
@@ -225,6 +235,17 @@ def _rows(store: Store, campaign: Campaign, chosen: Iterable[_Chosen], *, with_a
                     )
                 )
     return rows
+
+
+def _bounced(store: Store, campaign: Campaign) -> Kinds:
+    """Why mails bounced. Holds the events of one chunk in memory. Raises SnapshotError."""
+    kinds = Kinds()
+    with store.read_snapshot(campaign) as reader:
+        for number in range(len(reader)):
+            for fate in store.events.fates(campaign.id, reader.rows(number)).values():
+                if fate.bounce is not None:
+                    kinds.add(*_in_words(f"{fate.bounce.value} {fate.bounce_subtype}".rstrip(), fate.diagnostic))
+    return kinds
 
 
 def _send_rate_per_s(campaign: Campaign, settings: Settings) -> float | None:

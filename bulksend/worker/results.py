@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bulksend.errors import SnapshotError, UsageError
+from bulksend.event import BounceKind
+from bulksend.journal import Fate
 from bulksend.model import Campaign, CampaignState, EntryReport, EntryState, ResultRow, SettlementVerdict, SkipReason
 from bulksend.outcome import RESEND_AFTER_S
 from bulksend.recipients import FORGOTTEN_ADDRESS, SnapshotReader, skipped_rows
+from bulksend.report import FATES
+from bulksend.worker.settlement import settle
 from bulksend.worker.store import Store
 
 __all__ = ["STATES", "Doubt", "Resolved", "doubts", "resolve", "results"]
@@ -41,36 +45,50 @@ class Resolved:
     left: int
 
 
-def results(store: Store, campaign: Campaign, states: Collection[str] = ()) -> Iterator[ResultRow]:
-    """What became of each row, in the order of the list, skipped rows last; all states, or some. One chunk in memory.
+def results(
+    store: Store, campaign: Campaign, states: Collection[str] = (), fates: Collection[str] = ()
+) -> Iterator[ResultRow]:
+    """What became of each row, in the order of the list, skipped rows last. One chunk in memory.
+
+    All states, or some; with `fates`, only rows that any of these has befallen, whatever else has.
 
     Raises:
+        JournalError: journal or events cannot be read.
         SnapshotError: the snapshot is missing or damaged.
-        UsageError: there is no such state, or the campaign was pruned.
+        UsageError: there is no such state or fate, or the campaign was pruned.
     """
-    unknown = set(states).difference(STATES)
-    if unknown:
-        raise UsageError(f"no such state: {', '.join(sorted(unknown))}", hint=f"States are {', '.join(STATES)}.")
+    for what, asked, there in (("state", states, STATES), ("fate", fates, FATES.values())):
+        unknown = set(asked).difference(there)
+        if unknown:
+            raise UsageError(
+                f"no such {what}: {', '.join(sorted(unknown))}",
+                hint=f"{what.capitalize()}s are {', '.join(there)}.",
+            )
     wanted = set(states or STATES)
     cancelled = campaign.state is CampaignState.CANCELLED
     with store.read_snapshot(campaign) as reader:
-        for report, row, address in _joined(store, campaign, reader):
+        for report, row, address, fate in _with_fates(store, campaign, reader):
             state, status = report.state.name.lower(), report.status
             if cancelled and report.state is EntryState.PENDING:
                 state, status = "skipped", SkipReason.CANCELLED.value
-            if state in wanted:
-                yield ResultRow(
-                    campaign.name,
-                    row,
-                    address,
-                    state,
-                    status,
-                    report.reason,
-                    report.message_id,
-                    report.attempts,
-                    report.at,
-                )
-        if "skipped" in wanted:
+            if state not in wanted:
+                continue
+            found = ResultRow(
+                campaign.name,
+                row,
+                address,
+                state,
+                status,
+                report.reason,
+                report.message_id,
+                report.attempts,
+                report.at,
+            )
+            if fate is not None:
+                found = _with_fate(found, fate)
+            if not fates or any(getattr(found, f"{word}_at") is not None for word in fates):
+                yield found
+        if "skipped" in wanted and not fates:
             for skipped in skipped_rows(store.snapshot_of(campaign)):
                 yield ResultRow(
                     campaign.name,
@@ -82,19 +100,77 @@ def results(store: Store, campaign: Campaign, states: Collection[str] = ()) -> I
                 )
 
 
-def doubts(store: Store, campaign: Campaign, rows: Collection[int] = ()) -> Iterator[Doubt]:
-    """The in-doubt entries, all or of some rows. Raises SnapshotError, and UsageError if it was pruned."""
+def _with_fate(row: ResultRow, fate: Fate) -> ResultRow:
+    return replace(
+        row,
+        fate=_weightiest(fate),
+        bounce="" if fate.bounce is None else fate.bounce.value,
+        bounce_subtype=fate.bounce_subtype,
+        diagnostic=fate.diagnostic,
+        delivered_at=fate.delivered_at,
+        bounced_at=fate.bounced_at,
+        complained_at=fate.complained_at,
+        delayed_at=fate.delayed_at,
+        rejected_at=fate.rejected_at,
+        rendering_failed_at=fate.rendering_failed_at,
+        opened_at=fate.opened_at,
+        clicked_at=fate.clicked_at,
+        unsubscribed_at=fate.unsubscribed_at,
+    )
+
+
+def _weightiest(fate: Fate) -> str:
+    """The word for what tells most of a mail: a bounce that may pass tells less than that it was delivered."""
+    bounced = fate.bounced_at is not None
+    for_good = bounced and fate.bounce is BounceKind.PERMANENT
+    words = (
+        ("complained", fate.complained_at is not None),
+        ("bounced", for_good),
+        ("rendering_failed", fate.rendering_failed_at is not None),
+        ("rejected", fate.rejected_at is not None),
+        ("unsubscribed", fate.unsubscribed_at is not None),
+        ("clicked", fate.clicked_at is not None),
+        ("opened", fate.opened_at is not None),
+        ("delivered", fate.delivered_at is not None),
+        ("bounced", bounced),
+        ("delayed", fate.delayed_at is not None),
+    )
+    return next((word for word, is_so in words if is_so), "")
+
+
+def doubts(
+    store: Store,
+    campaign: Campaign,
+    rows: Collection[int] = (),
+    *,
+    status: str = "",
+    older_than_s: float = 0.0,
+) -> Iterator[Doubt]:
+    """The in-doubt entries: all, or of some rows, of a status, or since longer ago than that by the store's clock.
+
+    Raises:
+        JournalError: journal or events cannot be read.
+        SnapshotError: the snapshot is missing or damaged.
+        UsageError: the campaign was pruned.
+    """
+    before = store.journal.now() - older_than_s
     with store.read_snapshot(campaign) as reader:
         for report, row, address in _joined(store, campaign, reader):
-            if report.state is EntryState.IN_DOUBT and (not rows or row in rows):
+            if (
+                report.state is EntryState.IN_DOUBT
+                and (not rows or row in rows)
+                and (not status or report.status.lower() == status.lower())
+                and (not older_than_s or (report.at is not None and report.at <= before))
+            ):
                 yield Doubt(row, report, address == FORGOTTEN_ADDRESS)
 
 
 def resolve(store: Store, campaign: Campaign, found: Sequence[Doubt], verdict: SettlementVerdict, why: str) -> Resolved:
-    """A person's verdict on in-doubt entries.
+    """A person's verdict on in-doubt entries. What events prove of them comes first.
 
     One that may be sent again must be 31 minutes old, by the store's clock, and not be forgotten.
     """
+    settle(store, campaign)
     now = store.journal.now()
     there, ripe = found, found
     if verdict is SettlementVerdict.RESEND:
@@ -103,6 +179,17 @@ def resolve(store: Store, campaign: Campaign, found: Sequence[Doubt], verdict: S
     decided = store.journal.decide_entries(campaign, [(d.report, verdict) for d in ripe], why)
     left = store.journal.tally(campaign).in_doubt
     return Resolved(decided, len(there) - len(ripe), len(found) - len(there), left)
+
+
+def _with_fates(
+    store: Store, campaign: Campaign, reader: SnapshotReader
+) -> Iterator[tuple[EntryReport, int, str, Fate | None]]:
+    number, fates = -1, dict[int, Fate]()
+    for report, row, address in _joined(store, campaign, reader):
+        if report.chunk != number:
+            number = report.chunk
+            fates = store.events.fates(campaign.id, reader.rows(number))
+        yield report, row, address, fates.get(row)
 
 
 def _joined(store: Store, campaign: Campaign, reader: SnapshotReader) -> Iterator[tuple[EntryReport, int, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -24,7 +24,12 @@ from bulksend.pacing import Lanes, PaceSettings, QuotaPacer
 from bulksend.recipients import SnapshotReader
 from bulksend.ses import Account, CompatibleTransport, SignedTransport, find_binding, find_route
 from bulksend.worker.access import aws_access
+from bulksend.worker.looking_on import one_worker
+from bulksend.worker.multiregion import Quotas, through_endpoint
+from bulksend.worker.safety import Guard, guarding, ramped
+from bulksend.worker.settlement import heed_events
 from bulksend.worker.store import Store
+from bulksend.worker.suppression import screening
 
 if TYPE_CHECKING:
     from bulksend.fleet import SharedPacer
@@ -47,10 +52,22 @@ class AccountAtWork:
     clock: ServerClock
     lanes: Lanes
     pacer: QuotaPacer | SharedPacer
+    quotas: Quotas
 
     def take_up(self, settings: Settings) -> None:
         """What the settings leave us of the quota from now on."""
         self.pacer.take_up(pace_of(settings))
+
+    async def read_quotas(self) -> None:
+        """GetAccount again: at once for a pacer of this process; a shared one hears of it in its time, 30 s at most.
+
+        Raises:
+            AccountError: it does not answer.
+        """
+        if isinstance(self.pacer, QuotaPacer):
+            await self.pacer.refresh()
+        else:
+            await self.quotas.read()
 
 
 def pace_of(settings: Settings) -> PaceSettings:
@@ -78,11 +95,10 @@ async def working(  # noqa: PLR0917  the parts to wire
     clock = ServerClock()
     watcher = None if metrics is None else metrics.account(binding.account, binding.region)
     with _watched(audience, watcher) as everybody:
-        async with (
-            Account(access, clock) as account,
-            await _pacer(account, binding, settings, store.journal, everybody) as pacer,
-        ):
-            yield AccountAtWork(access, clock, Lanes(pacer), pacer)
+        async with Account(access, clock) as account:
+            quotas = Quotas(account, binding.region, access, clock)
+            async with await _pacer(quotas, binding, settings, store.journal, everybody) as pacer:
+                yield AccountAtWork(access, clock, Lanes(pacer), pacer, quotas)
 
 
 @contextmanager
@@ -98,7 +114,7 @@ def _watched(
 
 
 async def _pacer(
-    account: Account, binding: Binding, settings: Settings, journal: Journal, audience: Audience
+    quotas: Quotas, binding: Binding, settings: Settings, journal: Journal, audience: Audience
 ) -> QuotaPacer | SharedPacer:
     """This process's own, or on PostgreSQL one of those that share a bucket."""
 
@@ -108,7 +124,7 @@ async def _pacer(
     pace = pace_of(settings)
     if isinstance(journal, SqliteJournal):
         return QuotaPacer(
-            account.read,
+            quotas.read,
             settings=pace,
             sent=await asyncio.to_thread(sent),
             observe=audience.observe,
@@ -120,7 +136,7 @@ async def _pacer(
         return float(sum(recipients for _, recipients in await asyncio.to_thread(sent)))
 
     bucket = Bucket(connecting(journal.url), binding.account, binding.region)
-    return SharedPacer(account.read, bucket, own_24_hours=own_24_hours, settings=pace, observe=audience.observe)
+    return SharedPacer(quotas.read, bucket, own_24_hours=own_24_hours, settings=pace, observe=audience.observe)
 
 
 @asynccontextmanager
@@ -136,33 +152,48 @@ async def running(  # noqa: PLR0917  the parts to wire
     handout: Handout | None = None,
     begin_from: Collection[CampaignState] = (),
     redirect: Callable[[Chunk], Chunk] | None = None,
+    workers: Callable[[], Awaitable[int]] = one_worker,
 ) -> AsyncIterator[Engine]:
-    """An engine for a campaign, ready to run.
+    """An engine for a campaign, ready to run. `workers` counts those that may send it.
 
     Raises:
+        AccountError, EndpointError: it names a multi-region endpoint that cannot be asked, or used.
         SnapshotError: the snapshot is missing or damaged.
     """
+    await asyncio.to_thread(heed_events, store, campaign)
     in_flight = max(1, min(settings.engine.max_in_flight, MAX_FLYING_BYTES // (len(campaign.prefix) + 1)))
     binding = campaign.binding
     watcher = None if metrics is None else metrics.campaign(binding.account, binding.region, campaign.name)
     with _watched(audience, watcher) as everybody, await asyncio.to_thread(store.read_snapshot, campaign) as reader:
-        async with await transport_for(campaign, settings, at_work, in_flight) as transport:
+        async with (
+            through_endpoint(campaign, at_work.access, at_work.quotas, at_work.read_quotas),
+            await transport_for(campaign, settings, at_work, in_flight) as transport,
+        ):
             settle_down()
             with ChunkThread(reader, everybody, redirect) as source:
-                yield Engine(
-                    campaign.id,
-                    source=source,
-                    journal=store.journal,
-                    transport=transport,
-                    pacer=pacer,
-                    observers=(everybody,),
-                    policy=campaign.policy,
-                    schedule=campaign.schedule,
-                    handout=handout,
-                    begin_from=begin_from,
-                    max_in_flight=in_flight,
-                    now=store.journal.now,
-                )
+                guard = await asyncio.to_thread(Guard.of, campaign, store, everybody)
+                async with (
+                    screening(store.events, source.keys) as screen,
+                    ramped(campaign, store.journal, pacer, workers) as own_pacer,
+                ):
+                    engine = Engine(
+                        campaign.id,
+                        source=source,
+                        journal=store.journal,
+                        transport=transport,
+                        pacer=own_pacer,
+                        observers=(everybody, guard),
+                        policy=campaign.policy,
+                        schedule=campaign.schedule,
+                        handout=handout,
+                        gate=guard.gate,
+                        screen=screen,
+                        begin_from=begin_from,
+                        max_in_flight=in_flight,
+                        now=store.journal.now,
+                    )
+                    async with guarding(guard, engine.stop):
+                        yield engine
 
 
 def settle_down() -> None:
@@ -207,6 +238,10 @@ class ChunkThread:
 
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown()
+
+    async def keys(self, number: int) -> list[tuple[int, str]]:
+        """(place, address) of everybody whom a chunk's entries go to, as suppressions are spelled."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._reader.keys, number)
 
     async def chunk(self, number: int) -> Chunk:
         """See Source."""

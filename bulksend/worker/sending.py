@@ -7,8 +7,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,9 +22,11 @@ from bulksend.facts import Audience, Committed
 from bulksend.journal import SqliteJournal
 from bulksend.metrics import Metrics
 from bulksend.model import Campaign, CampaignState, Chunk, Tally
+from bulksend.worker.consuming import consuming
 from bulksend.worker.looking_on import looking_on
 from bulksend.worker.running import bound_access, event_loop, running, working
 from bulksend.worker.service import Service
+from bulksend.worker.settlement import settling
 from bulksend.worker.store import Store, refuse_cancelled
 
 __all__ = ["Sent", "send"]
@@ -127,6 +129,7 @@ async def _send(  # noqa: PLR0917  the parts to wire
 ) -> None:
     audience = Audience(observers)
     async with (
+        _heeding_events(settings, store, observers, metrics),
         working(campaign.binding, access, settings, store, audience, metrics) as at_work,
         running(campaign, at_work, at_work.pacer, settings, store, audience, metrics, redirect=redirect) as engine,
     ):
@@ -159,7 +162,23 @@ async def _send_among_others(  # noqa: PLR0917  the parts to wire
             structlog.get_logger().error("others may go on with it: it could not be paused", error=error.message)
 
     with _draining(pause, service.abandon, on_signal):
-        await service.run()
+        async with _heeding_events(settings, store, observers, metrics):
+            await service.run()
+
+
+@asynccontextmanager
+async def _heeding_events(
+    settings: Settings, store: Store, observers: Sequence[Observer], metrics: Metrics | None
+) -> AsyncIterator[None]:
+    """Take events from the queues, if any are named: a canary waits for them, and a breaker judges by them."""
+    if not settings.events.queues:
+        yield
+        return
+    async with (
+        settling(store, _of_store(observers, metrics)) as on_recorded,
+        consuming(store, settings, observers=observers, metrics=metrics, on_recorded=on_recorded),
+    ):
+        yield
 
 
 def _of_store(observers: Sequence[Observer], metrics: Metrics | None) -> Audience:

@@ -21,6 +21,7 @@ from bulksend.journal import SqliteJournal, Submitted
 from bulksend.model import Binding, CampaignState, Halt, HaltScope
 from bulksend.pacing import Lane
 from bulksend.recipients import ShelfUnreachableError
+from bulksend.ses.endpoints import EndpointError
 from bulksend.worker.log import RunLog
 from bulksend.worker.looking_on import looking_on, one_worker
 from bulksend.worker.running import AccountAtWork, bound_access, running, working
@@ -238,8 +239,9 @@ class Service:
                 if self._not_before_s.get(one.id, 0.0) <= time.monotonic():
                     self._begin(one)
                 continue
-            if run.submitted.policy != one.policy and run.engine is not None:
-                run.engine.drain(self._left_as)  # it is taken up anew, with the new one
+            is_other = (run.submitted.policy, run.submitted.safety) != (one.policy, one.safety)
+            if is_other and run.engine is not None:
+                run.engine.drain(self._left_as)  # it is taken up anew, with the new ones
             if run.submitted.schedule != one.schedule:
                 run.submitted = replace(run.submitted, schedule=one.schedule)
                 self._reschedule(run)
@@ -289,7 +291,7 @@ class Service:
             log.error("cannot be sent", error=error.message)  # noqa: TRY400  it is no surprise
             if self._only is not None:
                 self._fail(error)
-            if self._fleet is not None and not run.has_begun:
+            if self._fleet is not None and not run.has_begun and not isinstance(error, EndpointError):
                 self._try_later(submitted, error)  # it may be this machine's fault alone: others go on
             else:
                 await self._halt(submitted, Halt(error.message, error.hint))
@@ -323,6 +325,7 @@ class Service:
                 self._metrics,
                 handout=handout,
                 begin_from=TAKEN_UP,
+                workers=one_worker if self._fleet is None else self._fleet.workers,
             ) as engine:
                 run.engine = engine
                 self._reschedule(run)

@@ -13,15 +13,25 @@ from pathlib import Path
 
 from bulksend.config import CampaignFile, Settings, load_campaign
 from bulksend.errors import BulksendError, CampaignBusyError, ConfigError, SnapshotError, UsageError
-from bulksend.journal import SQLITE, Journal, SqliteJournal, open_postgres
+from bulksend.journal import (
+    SQLITE,
+    EventRecords,
+    Journal,
+    SqliteEvents,
+    SqliteJournal,
+    open_postgres,
+    open_postgres_events,
+)
 from bulksend.model import Campaign, CampaignState, Tally
 from bulksend.recipients import FolderShelf, Shelf, SnapshotReader, open_shelf
+from bulksend.report import Became
 from bulksend.worker.access import s3_endpoint
 
 __all__ = ["Standing", "Store", "Target", "find_target", "is_file", "refuse_cancelled"]
 
 FOLDER = ".bulksend"
 JOURNAL = "journal.db"
+EVENTS = "events.db"
 SNAPSHOTS = "snapshots"
 NAME_IT = (
     "Name the campaign's file, or run this where the campaign was planned; or name the store: --store sqlite:FOLDER "
@@ -31,16 +41,22 @@ NAME_IT = (
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A campaign as it stands now. `orphaned`: it is queued or says that it is being sent, and nobody is there to."""
+    """A campaign as it stands now. `orphaned`: it is queued or says that it is being sent, and nobody is there to.
+
+    `became` is what events tell of its mails.
+    """
 
     campaign: Campaign
     tally: Tally
     orphaned: bool
+    became: Became
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The journal, and where the snapshots are. `folder` is what there is of it on this machine.
+    """The journal, where the snapshots are, and the events. `folder` is what there is of it on this machine.
+
+    Nothing is opened of the events before they are asked for, and nothing made before some are written.
 
     What is on the shelf is the store's alone. Only what the journal calls left over is ever removed from it: what the
     journal does not know may be some campaign's that is in a later copy of this journal.
@@ -49,6 +65,7 @@ class Store:
     folder: Path
     journal: Journal
     shelf: Shelf
+    events: EventRecords
 
     @classmethod
     def open(cls, settings: Settings, beside: Path) -> Store:
@@ -68,7 +85,8 @@ class Store:
                 )
             journal = open_postgres(named, lease_s=settings.fleet.lease_s)
             folder = cache_folder() / journal.store_id()
-            return cls(folder, journal, _shelf(settings, settings.snapshots, journal, folder))
+            shelf = _shelf(settings, settings.snapshots, journal, folder)
+            return cls(folder, journal, shelf, open_postgres_events(named))
         return cls.at(_folder_of(settings, beside), settings)
 
     @classmethod
@@ -97,9 +115,10 @@ class Store:
     def at(cls, folder: Path, settings: Settings | None = None, *, now: Callable[[], float] = time.time) -> Store:
         """The store in SQLite of a folder."""
         journal = SqliteJournal(folder / JOURNAL, now=now)
+        events = SqliteEvents(folder / EVENTS)
         if settings is None or settings.snapshots is None:
-            return cls(folder, journal, FolderShelf(folder / SNAPSHOTS))
-        return cls(folder, journal, _shelf(settings, settings.snapshots, journal, folder))
+            return cls(folder, journal, FolderShelf(folder / SNAPSHOTS), events)
+        return cls(folder, journal, _shelf(settings, settings.snapshots, journal, folder), events)
 
     def snapshot_of(self, campaign: Campaign) -> Path:
         """The campaign's snapshot, as a file on this machine. Raises SnapshotError."""
@@ -133,16 +152,23 @@ class Store:
         """Where a campaign stands. Raises CampaignUnknownError."""
         while True:
             campaign = self.journal.campaign(name)
+            became = self.became(campaign)
             sender = self.journal.sender()
             tally = self.journal.tally(campaign)
             nobody = sender is None or sender.campaign not in (None, name)
             if campaign.state is CampaignState.QUEUED:
-                return Standing(campaign, tally, orphaned=sender is None)
+                return Standing(campaign, tally, orphaned=sender is None, became=became)
             if campaign.state is not CampaignState.SENDING or not nobody:
-                return Standing(campaign, tally, orphaned=False)
+                return Standing(campaign, tally, orphaned=False, became=became)
             # A sender says how it ended before it lets go of the store; one that was killed says nothing.
             if self.journal.campaign(name).state is CampaignState.SENDING:
-                return Standing(campaign, tally, orphaned=True)
+                return Standing(campaign, tally, orphaned=True, became=became)
+
+    def became(self, campaign: Campaign) -> Became:
+        """What events tell of a campaign's mails."""
+        tally = self.events.tally(campaign.id)
+        last_at = self.events.rates(campaign.id, time.time()).last_at
+        return Became(tally.mails, tally.copies, tally.types, tally.bounces, last_at)
 
     @contextmanager
     def planning(self, snapshot: str) -> Iterator[None]:

@@ -13,6 +13,7 @@ import pytest
 from bulksend.errors import JournalError
 from bulksend.journal.filesystem import refuse_network
 from bulksend.simulator import SimulatorProcess
+from tests.acceptance.test_cli import bulksend
 from tests.harness import REGION, Desk
 from tests.integration.test_outcomes import good
 
@@ -47,7 +48,7 @@ def test_a_full_disk_stops_before_an_intent_is_lost(tmp_path: Path) -> None:
         before = desk.store().journal.tally(campaign)
         assert before.adds_up
         assert 0 < before.accepted < 4000
-        again = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+        again = bulksend("send", str(tmp_path / "campaign.toml"), "--yes", "--output", "json", url=simulator.url)
         facts = json.loads(again.stdout)
         theirs = simulator.tally(campaign.id)
     assert theirs["copies"] == []

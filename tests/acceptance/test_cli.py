@@ -22,6 +22,7 @@ import pytest
 
 from bulksend.cli import run
 from bulksend.simulator import SimulatorProcess
+from tests.forked import Forked
 from tests.harness import write_list
 
 CAMPAIGN = """\
@@ -110,6 +111,8 @@ def test_from_plan_to_results(folder: Path, simulator: SimulatorProcess) -> None
     assert len(rows) == 300
     assert list(rows[0]) == [
         *("campaign", "row", "address", "state", "status", "reason", "message_id", "attempts", "at"),
+        *("fate", "bounce", "bounce_subtype", "diagnostic", "delivered_at", "bounced_at", "complained_at"),
+        *("delayed_at", "rejected_at", "rendering_failed_at", "opened_at", "clicked_at", "unsubscribed_at"),
     ]
     assert rows[0]["address"] == "a0@example.com"
     assert (folder / ".bulksend" / "journal.db").is_file()
@@ -162,18 +165,13 @@ def test_a_halt_is_5_with_reason_and_remedy(folder: Path, simulator: SimulatorPr
 
 
 @contextmanager
-def sending(folder: Path, simulator: SimulatorProcess, *more: str) -> Iterator[subprocess.Popen[str]]:
+def sending(folder: Path, simulator: SimulatorProcess, *more: str) -> Iterator[Forked]:
     """A campaign that takes a while, as soon as it is sending; it does not outlive the test."""
     simulator.settings(max_send_rate_per_s=200)
     write_list(folder / "list.csv", [f"a{n}@example.com" for n in range(5000)])
-    sender = subprocess.Popen(
-        command(
-            *("send", "campaign.toml", "--yes", "--output", "json", "--endpoint-url", simulator.url),
-            *("--region", "eu-west-1", *more),
-        ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    sender = Forked(
+        *("send", "campaign.toml", "--yes", "--output", "json", "--endpoint-url", simulator.url),
+        *("--region", "eu-west-1", *more),
     )
     try:
         deadline_s = time.monotonic() + 30
@@ -206,7 +204,6 @@ def test_a_second_interrupt_ends_at_once(folder: Path, simulator: SimulatorProce
         while simulator.tally()["requests"] == before:
             time.sleep(0.02)
         sender.send_signal(signal.SIGINT)
-        assert sender.stderr is not None
         while "stopping" not in sender.stderr.readline():
             pass
         sender.send_signal(signal.SIGINT)
@@ -236,7 +233,6 @@ def test_a_second_sender_is_6_and_told_who_the_first_is(folder: Path, simulator:
 
 def test_metrics_of_a_run(folder: Path, simulator: SimulatorProcess) -> None:
     with sending(folder, simulator, "--metrics-port", "0") as sender:
-        assert sender.stderr is not None
         line = ""
         while "metrics on" not in line:
             line = sender.stderr.readline()
@@ -498,20 +494,22 @@ def test_results_to_a_private_file_with_formulas_defused(folder: Path, simulator
     assert "'=cmd|calc" in (folder / "out.csv").read_text("utf-8")
 
 
-def test_the_demo(in_folder: Path) -> None:
+def test_the_demo_needs_no_credentials_and_no_profile(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_PROFILE", "nowhere")
     done = bulksend("demo", "--recipients", "1200")
-    assert done.returncode == 0
+    assert done.returncode == 0, done.stderr
     assert "The books agree" in done.stderr
     assert list(in_folder.iterdir()) == []
 
 
 def test_simulate_is_a_process_of_its_own(in_folder: Path) -> None:
-    with subprocess.Popen(command("simulate", "--port", "0"), stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout is not None
+    with Forked("simulate", "--port", "0") as running:
         url = json.loads(running.stdout.readline())["url"]
         with urllib.request.urlopen(f"{url}/_simulator/tally", timeout=10) as answer:  # noqa: S310  our own
             assert json.load(answer)["accepted"] == 0
-        os.kill(running.pid, signal.SIGTERM)
+        running.send_signal(signal.SIGTERM)
         assert running.wait(20) == 0
     assert in_folder.is_dir()
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from typing import Any
 
 import psycopg
@@ -16,6 +14,7 @@ from bulksend.journal.postgres import PLANS_LOCK
 from bulksend.model import Campaign, CampaignState
 from tests.acceptance.test_cli import bulksend
 from tests.fleet import Fleet
+from tests.forked import Forked
 from tests.worker_process import until
 
 
@@ -41,14 +40,8 @@ def test_two_submit_one_name_at_the_same_moment(fleet: Fleet, *, same: bool) -> 
         # Both wait here, when they know that the name is free, and have not taken it.
         connection.execute("SELECT pg_advisory_lock(%s)", (PLANS_LOCK,))
         both = [
-            subprocess.Popen(
-                [sys.executable, "-m", "bulksend", "submit", "launch.toml", "--yes", "--output", "json"],
-                cwd=folder,
-                env=fleet.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
+            Forked(
+                *("submit", "launch.toml", "--yes", "--output", "json"), folder=folder, environment=fleet.environment()
             )
             for folder in folders
         ]

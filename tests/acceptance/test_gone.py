@@ -51,7 +51,14 @@ def test_whatever_needs_a_pruned_list_says_so_and_what_is_left(folder: Path, sim
     )
     assert sorted(path.name for path in folder.iterdir()) == [".bulksend", "campaign.toml", "list.csv"]
     forgotten = bulksend("forget", "a@example.com", "--yes", "--output", "json")
-    assert json.loads(forgotten.stdout) == {"campaigns": 0, "rows": 0, "never_sent": 0, "mentions": 0, "pruned": 1}
+    assert json.loads(forgotten.stdout) == {
+        "campaigns": 0,
+        "rows": 0,
+        "never_sent": 0,
+        "mentions": 0,
+        "pruned": 1,
+        "events": 0,
+    }
     assert bulksend("prune", "launch", "--yes").returncode == 0
 
 

@@ -16,7 +16,8 @@ import pytest
 from bulksend.cli import looking
 from bulksend.recipients import results_file
 from bulksend.simulator import SimulatorProcess
-from tests.acceptance.test_cli import CAMPAIGN, bulksend, command, sending
+from tests.acceptance.test_cli import CAMPAIGN, bulksend, sending
+from tests.forked import Forked
 from tests.harness import write_list
 from tests.unit.test_readme import VERBS
 
@@ -33,12 +34,9 @@ def folder(in_folder: Path) -> Path:
     return in_folder
 
 
-def watching(*more: str) -> subprocess.Popen[str]:
+def watching(*more: str) -> Forked:
     """A watcher in a process of its own that has shown something."""
-    watcher = subprocess.Popen(
-        command("status", "launch", "--watch", *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert watcher.stdout is not None
+    watcher = Forked("status", "launch", "--watch", *more)
     assert watcher.stdout.readline() == "launch is planned\n"
     return watcher
 
@@ -181,9 +179,10 @@ def test_results_as_parquet(folder: Path, simulator: SimulatorProcess, monkeypat
     file = pq.ParquetFile(folder / "r.parquet")
     assert file.num_row_groups == 2
     table = file.read()
-    kinds: dict[str, Any] = {"row": pa.int64(), "attempts": pa.int32(), "at": pa.timestamp("us", "UTC")}
+    kinds: dict[str, Any] = {"row": pa.int64(), "attempts": pa.int32()}
+    times = {name: pa.timestamp("us", "UTC") for name in table.column_names if name == "at" or name.endswith("_at")}
     assert {field.name: field.type for field in table.schema} == {
-        name: kinds.get(name, pa.string()) for name in table.column_names
+        name: (kinds | times).get(name, pa.string()) for name in table.column_names
     }
     same = [json.loads(line) for line in bulksend("results", "launch", "--format", "jsonl").stdout.splitlines()]
     for row, other in zip(table.to_pylist(), same, strict=True):

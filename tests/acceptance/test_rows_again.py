@@ -17,6 +17,7 @@ from bulksend import worker
 from bulksend.errors import JournalError
 from bulksend.journal import SqliteJournal
 from bulksend.model import Policy
+from bulksend.safety import Safety
 from bulksend.schedule import Schedule
 from bulksend.simulator import SimulatorProcess
 from bulksend.worker import Store
@@ -266,7 +267,7 @@ def test_what_a_campaign_may_still_take_up_is_not_given(
     write(folder / "list.csv", ("fault.close_after_accepting.1+b@example.com", "", "", "Bob"))
     assert bulksend("send", "campaign.toml", "--yes", url=simulator.url).returncode == 4
     store = Store.at(folder / ".bulksend")
-    store.journal.set_terms(store.journal.campaign("launch"), Policy(resend_in_doubt=True), Schedule())
+    store.journal.set_terms(store.journal.campaign("launch"), Policy(resend_in_doubt=True), Schedule(), Safety())
     with store.journal.deciding() as db:
         db.execute("UPDATE campaign SET state = ?", (state,))
     refused = bulksend("results", "launch", "--format", "list", "--state", asked)
@@ -305,7 +306,14 @@ def test_whoever_is_forgotten_is_never_sent_to(folder: Path, simulator: Simulato
     assert bulksend("forget", "BEA.person@EXAMPLE.com").returncode == 2, "nobody can be asked here"
     done = bulksend("forget", " BEA.person@EXAMPLE.com", "--yes", "--output", "json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"campaigns": 1, "rows": 4, "never_sent": 1, "mentions": 0, "pruned": 0}
+    assert json.loads(done.stdout) == {
+        "campaigns": 1,
+        "rows": 4,
+        "never_sent": 1,
+        "mentions": 0,
+        "pruned": 0,
+        "events": 0,
+    }
     assert len(list((folder / ".bulksend" / "snapshots").iterdir())) == 2
     sent = bulksend("send", "launch", "--yes", "--output", "json", url=simulator.url)
     assert sent.returncode == 3

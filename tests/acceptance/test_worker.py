@@ -70,7 +70,7 @@ def test_what_is_submitted_is_sent_and_what_is_left_at_the_end_is_taken_up_again
     submit(campaign(in_folder, "early", 3000), simulator.url)
     assert (status("early")["state"], status("early")["orphaned"]) == ("queued", True)
     assert "no worker is there" in bulksend("status", "early").stdout
-    with WorkerProcess(in_folder, *at(simulator)) as worker:
+    with WorkerProcess(in_folder, *at(simulator), fresh=True) as worker:
         until(lambda: status("early")["accepted"] > 300, "it is being sent")
         submit(campaign(in_folder, "late", 300), simulator.url)
         until(lambda: finished("late"), "late is finished, though early is not")
@@ -286,7 +286,7 @@ def test_systemd_is_told(in_folder: Path, simulator: SimulatorProcess) -> None:
                 told.append(listening.recv(4096).decode())
 
         environment = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "200000"}
-        with WorkerProcess(in_folder, *at(simulator), environment=environment) as worker:
+        with WorkerProcess(in_folder, *at(simulator), environment=environment, fresh=True) as worker:
             hears("READY=1")
             told.clear()
             hears("WATCHDOG=1")

@@ -180,7 +180,7 @@ def running(folder: Path, *, rate_per_s: float = 300) -> Iterator[Run]:
             "--region",
             "eu-west-1",
         ]
-        with WorkerProcess(folder, *arguments, environment=environment) as worker:
+        with WorkerProcess(folder, *arguments, environment=environment, fresh=True) as worker:
             run = Run(folder, simulator, worker, token)
             run.submit("launch", int(50 * rate_per_s))
             yield run

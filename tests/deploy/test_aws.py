@@ -23,12 +23,21 @@ from botocore.exceptions import ClientError
 
 import bulksend
 from bulksend.aws import AwsAccess
-from bulksend.errors import BulksendError
+from bulksend.errors import AccountError, BulksendError
+from bulksend.event import SuppressionReason
 from bulksend.model import CampaignState
 from bulksend.recipients.s3 import S3Folder
 from bulksend.recipients.source import ListFormat, open_input
 from bulksend.ses.account import Account
+from bulksend.ses.endpoints import find_endpoint
+from bulksend.ses.identities import read_identity
+from bulksend.ses.inquiry import Inquiry, Unknown
+from bulksend.ses.insights import read_insights
+from bulksend.ses.reputation import list_reputation, read_findings
+from bulksend.ses.sets import read_set
+from bulksend.ses.suppression import AccountSuppressions
 from bulksend.ses.templates import TemplateContent, TemplateNotFoundError, Templates
+from bulksend.ses.vdm import read_metrics
 from tests.harness import REGION
 from tests.independent import Ministack
 
@@ -218,6 +227,40 @@ def read_list(aws: Aws, _: Path) -> None:
             opened.read()
 
 
+def inquire(aws: Aws, read: Callable[[Any], Awaitable[object]]) -> None:
+    """One question of doctor's or trace's. What ministack does not have, it says to those who may ask for it."""
+
+    async def main() -> object:
+        async with Inquiry(access(aws), retrying=False) as inquiry:
+            return await inquiry.ask(read)
+
+    told = asyncio.run(main())
+    if isinstance(told, Unknown) and "Unknown SES v2 path" not in told.why:
+        raise AssertionError(told.why)
+
+
+async def destinations(client: Any) -> object:
+    return await client.get_configuration_set_event_destinations(ConfigurationSetName="bulksend")
+
+
+def suppressions(aws: Aws, ask: Callable[[AccountSuppressions], Awaitable[object]]) -> None:
+    """The same for the account's suppression list."""
+
+    async def main() -> None:
+        async with AccountSuppressions(access(aws), every_s=0.0) as account:
+            try:
+                await ask(account)
+            except AccountError as error:
+                if "Unknown SES v2 path" not in error.message:
+                    raise
+
+    asyncio.run(main())
+
+
+async def list_suppressions(account: AccountSuppressions) -> object:
+    return [page async for page in account.pages()]
+
+
 NEEDED: dict[tuple[str, str], Callable[[Aws, Path], None]] = {
     ("ReadTheQuota", "ses:GetAccount"): read_quota,
     ("Send", "ses:SendBulkEmail"): send_whole,
@@ -226,6 +269,36 @@ NEEDED: dict[tuple[str, str], Callable[[Aws, Path], None]] = {
     ("KeepTemplates", "ses:TestRenderEmailTemplate"): render,
     ("KeepTemplates", "ses:UpdateEmailTemplate"): lambda aws, _: push(aws, "launch"),
     ("ListTemplates", "ses:ListEmailTemplates"): lambda aws, _: templates(aws, lambda kept: kept.list()),
+    ("LookAtTheSender", "ses:GetEmailIdentity"): lambda aws, _: inquire(
+        aws, lambda client: read_identity(client, "example.com")
+    ),
+    ("LookAtTheConfigurationSet", "ses:GetConfigurationSet"): lambda aws, _: inquire(
+        aws, lambda client: read_set(client, "bulksend")
+    ),
+    ("LookAtTheConfigurationSet", "ses:GetConfigurationSetEventDestinations"): lambda aws, _: inquire(
+        aws, destinations
+    ),
+    ("LookAtTheAccount", "ses:BatchGetMetricData"): lambda aws, _: inquire(
+        aws, lambda client: read_metrics(client, "bulksend", 0.0, 86_400.0)
+    ),
+    ("LookAtTheAccount", "ses:ListMultiRegionEndpoints"): lambda aws, _: inquire(
+        aws, lambda client: find_endpoint(client, "abc12345.xyz")
+    ),
+    ("ReadContactLists", "ses:GetContactList"): lambda aws, _: inquire(
+        aws, lambda client: client.get_contact_list(ContactListName="people")
+    ),
+    ("ReadContactLists", "ses:ListContacts"): lambda aws, _: inquire(
+        aws, lambda client: client.list_contacts(ContactListName="people")
+    ),
+    ("LookAtTheAccount", "ses:GetMessageInsights"): lambda aws, _: inquire(
+        aws, lambda client: read_insights(client, "0107")
+    ),
+    ("LookAtTheAccount", "ses:ListRecommendations"): lambda aws, _: inquire(aws, read_findings),
+    ("LookAtTheAccount", "ses:ListReputationEntities"): lambda aws, _: inquire(aws, list_reputation),
+    ("KeepTheSuppressionList", "ses:ListSuppressedDestinations"): lambda aws, _: suppressions(aws, list_suppressions),
+    ("KeepTheSuppressionList", "ses:PutSuppressedDestination"): lambda aws, _: suppressions(
+        aws, lambda account: account.put("bounce@simulator.amazonses.com", SuppressionReason.BOUNCE)
+    ),
     ("LookIntoTheBucket", "s3:ListBucket"): list_snapshots,
     ("ReadLists", "s3:GetObject"): read_list,
     ("KeepSnapshots", "s3:AbortMultipartUpload"): break_off_upload,
@@ -255,8 +328,18 @@ def test_every_action_of_the_policy_has_its_use_and_none_is_a_pattern() -> None:
     assert sorted(granted) == sorted(NEEDED)
     assert not [action for _, action in granted if "*" in action]
     everywhere = {action for one in POLICY["Statement"] if one["Resource"] == "*" for action in actions(one)}
-    # Service Authorization Reference, Amazon SES v2: these two have no resource types.
-    assert everywhere == {"ses:GetAccount", "ses:ListEmailTemplates"}
+    # Service Authorization Reference, Amazon SES v2: these have no resource types, or look across the account.
+    assert everywhere == {
+        "ses:GetAccount",
+        "ses:BatchGetMetricData",
+        "ses:GetMessageInsights",
+        "ses:ListEmailTemplates",
+        "ses:ListMultiRegionEndpoints",
+        "ses:ListRecommendations",
+        "ses:ListReputationEntities",
+        "ses:ListSuppressedDestinations",
+        "ses:PutSuppressedDestination",
+    }
 
 
 def test_a_send_has_no_condition_that_ses_does_not_set() -> None:
@@ -294,7 +377,7 @@ def test_what_bulksend_does_is_allowed_and_refused_without_that_action(
         ("sesv2", "delete_email_template", {"TemplateName": "launch"}),
         ("sesv2", "delete_configuration_set", {"ConfigurationSetName": "bulksend"}),
         ("sesv2", "put_account_sending_attributes", {"SendingEnabled": False}),
-        ("sesv2", "list_suppressed_destinations", {}),
+        ("sesv2", "delete_suppressed_destination", {"EmailAddress": "bounce@simulator.amazonses.com"}),
         (
             "sesv2",
             "send_email",
@@ -340,7 +423,8 @@ def test_the_stacks_policy_is_the_policy_and_the_events_queue(aws: Aws) -> None:
     iam = aws.client("iam", ROOT)
     arn = resource(aws, "WorkerPolicy")
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-    *own, events = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]["Statement"]
+    policy = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+    *own, events, dead = policy["Statement"]
     assert own == POLICY["Statement"]
     queue = aws.client("sqs", ROOT).get_queue_attributes(
         QueueUrl=resource(aws, "EventsQueue"), AttributeNames=["QueueArn"]
@@ -348,9 +432,15 @@ def test_the_stacks_policy_is_the_policy_and_the_events_queue(aws: Aws) -> None:
     assert events == {
         "Sid": "TakeEvents",
         "Effect": "Allow",
-        "Action": ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"],
+        "Action": [
+            "sqs:ChangeMessageVisibility",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:ReceiveMessage",
+        ],
         "Resource": queue["Attributes"]["QueueArn"],
     }
+    assert (dead["Sid"], dead["Action"]) == ("BuryTheUnreadable", ["sqs:GetQueueAttributes", "sqs:SendMessage"])
     role = iam.get_role(RoleName=resource(aws, "WorkerRole"))["Role"]
     attached = iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]
     assert [one["PolicyArn"] for one in attached] == [arn]

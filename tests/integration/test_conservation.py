@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulksend.engine import Engine
+from bulksend.engine import Engine, Gate
 from bulksend.facts import EntryStanding
 from bulksend.journal import Census, Journal, SqliteJournal
 from bulksend.model import Binding, Campaign, CampaignState, ChunkInfo, Policy, Tally
@@ -59,7 +59,13 @@ def planned(journal: Journal) -> Campaign:
 
 
 def one_run(
-    journal: SqliteJournal, campaign: Campaign, ses: SesInMemory, *, die_after_s: float | None, seed: int
+    journal: SqliteJournal,
+    campaign: Campaign,
+    ses: SesInMemory,
+    *,
+    die_after_s: float | None,
+    seed: int,
+    gate: Gate | None = None,
 ) -> None:
     """Send until the end, or until the process dies: then nothing that it would still have written is written."""
     loop = JumpingLoop()
@@ -71,6 +77,7 @@ def one_run(
         transport=ses,
         pacer=OpenGate(),
         policy=Policy(),
+        gate=gate,
         max_in_flight=4,
         now=loop.now,
         uniform=random.Random(seed).uniform,

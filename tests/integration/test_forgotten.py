@@ -10,6 +10,7 @@ import pytest
 from bulksend import worker
 from bulksend.model import EntryReport, EntryState, Policy, SettlementVerdict
 from bulksend.outcome import RESEND_AFTER_S
+from bulksend.safety import Safety
 from bulksend.schedule import Schedule
 from bulksend.simulator import SimulatorProcess
 from bulksend.worker import Resolved, Retried, Store
@@ -92,7 +93,7 @@ def test_the_policy_does_not_resend_what_is_gone(desk: Desk, simulator: Simulato
         worker.forget(desk.store(), gone)
     policy = Policy(resend_in_doubt=True)
     store = desk.store()
-    store.journal.set_terms(store.journal.campaign("launch"), policy, Schedule())
+    store.journal.set_terms(store.journal.campaign("launch"), policy, Schedule(), Safety())
     simulator.reset()
     ended = desk.send(policy=policy, start_at_s=2 * RESEND_AFTER_S)
     assert ended.state.value == "finished"

@@ -32,6 +32,7 @@ from bulksend.model import (
     Verdict,
     Withheld,
 )
+from bulksend.safety import Safety
 from bulksend.schedule import Schedule, Window
 from tests.integration.test_conservation import EACH, ENTRIES, planned
 from tests.ses_in_memory import ListInMemory
@@ -98,7 +99,7 @@ def test_a_campaign_comes_back_as_it_was(journal: Journal) -> None:
 def test_terms_may_change(journal: Journal) -> None:
     campaign = planned(journal)
     schedule = Schedule(4.0, 1_800_000_000.0, Window.parse("09:00-18:00 Europe/Paris"))
-    journal.set_terms(campaign, Policy(resend_in_doubt=False, max_attempts=9), schedule)
+    journal.set_terms(campaign, Policy(resend_in_doubt=False, max_attempts=9), schedule, Safety())
     found = journal.campaign("any")
     assert (found.policy.max_attempts, found.schedule) == (9, schedule)
 
@@ -429,7 +430,7 @@ def finish(journal: Journal, campaign: Campaign) -> None:
 def test_a_new_policy_opens_doubts_again(journal: Journal) -> None:
     campaign = planned(journal)
     finish(journal, campaign)
-    journal.set_terms(campaign, Policy(resend_in_doubt=True), Schedule())
+    journal.set_terms(campaign, Policy(resend_in_doubt=True), Schedule(), Safety())
     assert journal.campaign("any").state is CampaignState.PLANNED
     assert journal.campaign("any").policy.resend_in_doubt
 

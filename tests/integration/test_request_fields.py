@@ -25,6 +25,7 @@ from bulksend.errors import CampaignChangedError, ConfigError
 from bulksend.model import CampaignState
 from bulksend.simulator import SimulatorProcess
 from tests.harness import REGION, Desk, settings_for
+from tests.simulated_ses import ses_client
 
 ARN = "arn:aws:ses:eu-west-1:123456789012:identity/example.com"
 CAMPAIGN = """\
@@ -253,8 +254,16 @@ def test_destination_with_a_display_name(simulator: SimulatorProcess, tmp_path: 
 
 def test_endpoint_id(simulator: SimulatorProcess, tmp_path: Path) -> None:
     """In a process of its own, since it is when botocore is imported that awscrt is there or not."""
+    with ses_client(simulator.url) as client:
+        made = client.call(
+            "create_multi_region_endpoint",
+            EndpointName="both",
+            Details={"RoutesDetails": [{"Region": "us-east-1"}]},
+        )
+        client.call("create_email_template", TemplateName="launch", TemplateContent={"Subject": "Hi", "Text": "Hi"})
     (tmp_path / "list.csv").write_text(LIST, "utf-8")
-    body = CAMPAIGN.format(sender='endpoint_id = "abc12345.xyz"', content='template = "launch"', recipients="")
+    sender = f'endpoint_id = "{made["EndpointId"]}"'
+    body = CAMPAIGN.format(sender=sender, content='template = "launch"', recipients="")
     (tmp_path / "campaign.toml").write_text(body.format(name="launch"), "utf-8")
     done = subprocess.run(
         [
@@ -269,7 +278,7 @@ def test_endpoint_id(simulator: SimulatorProcess, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert bulk_requests(simulator)[-1]["EndpointId"] == "abc12345.xyz"
+    assert bulk_requests(simulator)[-1]["EndpointId"] == made["EndpointId"]
 
 
 def test_an_endpoint_id_without_awscrt_is_refused_before_anything_is_sent(

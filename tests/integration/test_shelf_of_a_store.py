@@ -346,9 +346,8 @@ def elsewhere(office: Office, cache: Path) -> Store:
     store = office.store()
     assert isinstance(store.shelf, S3Shelf)
     where = f"{office.settings.snapshots}/{store.journal.store_id()}"
-    return Store(
-        cache, store.journal, open_shelf(where, cache=cache, s3_endpoint_url=office.settings.aws.s3_endpoint_url)
-    )
+    shelf = open_shelf(where, cache=cache, s3_endpoint_url=office.settings.aws.s3_endpoint_url)
+    return Store(cache, store.journal, shelf, store.events)
 
 
 def test_a_machine_that_only_sends_tidies_its_cache(in_s3: Opens, tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_configuration_sets(client: SesClient) -> None:
 
 
 def test_an_operation_that_is_not_there(client: SesClient) -> None:
-    assert refused(client, "list_contact_lists")[:2] == (404, "UnknownOperationException")
+    assert refused(client, "list_import_jobs")[:2] == (404, "UnknownOperationException")
 
 
 def test_the_sandbox(client: SesClient, simulator: SimulatorProcess) -> None:

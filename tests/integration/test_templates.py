@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from bulksend.worker.templates import (
 )
 from tests.clocks import ScaledLoop
 from tests.harness import REGION, settings_for
+from tests.simulated_ses import ses_client
 
 _T = TypeVar("_T")
 
@@ -43,9 +44,19 @@ BINDING = Binding("123456789012", REGION)
 
 
 @pytest.fixture
-def simulator() -> Iterator[SimulatorProcess]:
-    with SimulatorProcess() as process:
-        yield process
+def simulator_settings() -> dict[str, Any]:
+    return {}
+
+
+@pytest.fixture
+def simulator(simulator: SimulatorProcess) -> SimulatorProcess:
+    """That of all tests, without the templates of those before."""
+    with ses_client(simulator.url) as client:
+        while stored := client.call("list_email_templates")["TemplatesMetadata"]:
+            for one in stored:
+                client.call("delete_email_template", TemplateName=one["TemplateName"])
+    simulator.reset()
+    return simulator
 
 
 def within(

@@ -482,3 +482,48 @@ def test_many_at_once_get_each_their_own_answer(kind: str) -> None:
             return await asyncio.gather(*(transport.send(b"%d" % n, NO_DEADLINE_S) for n in range(60)))
 
     assert run(main()) == [AllAccepted([f"m{n}"]) for n in range(60)]
+
+
+@pytest.mark.parametrize(("lifetime_s", "connections"), [(60.0, 1), (0.0, 5)])
+def test_no_request_begins_on_a_connection_that_is_too_old(
+    monkeypatch: pytest.MonkeyPatch, lifetime_s: float, connections: int
+) -> None:
+    """What leads to a multi-region endpoint has to find out now and then which Region that is."""
+    monkeypatch.setattr("bulksend.ses.compatible.LIFETIME_S", lifetime_s)
+
+    async def behave(guest: Guest) -> None:
+        while True:
+            await guest.request()
+            await guest.write(answer_bytes(TWO))
+
+    async def main() -> int:
+        async with serving(behave) as server, opened("compatible", access_to(server.url)) as transport:
+            for _ in range(5):
+                assert await transport.send(ENTRIES, NO_DEADLINE_S) == ACCEPTED
+            return server.connections
+
+    assert run(main()) == connections
+
+
+def test_what_is_under_way_on_an_old_connection_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bulksend.ses.compatible.LIFETIME_S", 0.0)
+
+    async def main() -> list[Answer]:
+        may_answer, is_asked = asyncio.Event(), asyncio.Event()
+
+        async def behave(guest: Guest) -> None:
+            await guest.request()
+            if guest.number == 1:
+                is_asked.set()
+                await may_answer.wait()
+            await guest.write(answer_bytes(results(f"m{guest.number}")))
+            await guest.gone()
+
+        async with serving(behave) as server, opened("compatible", access_to(server.url)) as transport:
+            first = asyncio.create_task(transport.send(ENTRIES, NO_DEADLINE_S))
+            await is_asked.wait()
+            second = await transport.send(ENTRIES, NO_DEADLINE_S)
+            may_answer.set()
+            return [await first, second]
+
+    assert run(main()) == [AllAccepted(["m1"]), AllAccepted(["m2"])]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +21,7 @@ from bulksend.facts import BatchAnswered, Committed, Fact
 from bulksend.model import CampaignState, Policy
 from bulksend.ses.answers import _text
 from bulksend.simulator import SimulatorProcess
+from tests.forked import Forked
 from tests.harness import REGION, Desk, settings_for
 from tests.independent import Ministack
 from tests.integration.test_outcomes import agree, good
@@ -94,10 +93,9 @@ def test_a_store_taken_over_stops_its_first_sender(desk: Desk, simulator: Simula
     """Somebody removes the lock file and starts a second sender: the first makes no more intents."""
     simulator.settings(latency_ms=50)
     desk.plan(good(3000))
-    at = ["--endpoint-url", desk.url, "--region", REGION, "--yes", "--output", "json"]
-    command = [sys.executable, "-m", "bulksend", "send", str(desk.folder / "campaign.toml"), *at]
-    environment = os.environ | {"BULKSEND_PACING_MAX_RECIPIENTS_PER_S": "400"}
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    command = ("send", str(desk.folder / "campaign.toml"), "--yes", "--output", "json")
+    at = ("--endpoint-url", desk.url, "--region", REGION)
+    first = Forked(*command, *at, environment=os.environ | {"BULKSEND_PACING_MAX_RECIPIENTS_PER_S": "400"})
     second = None
     try:
         deadline_s = time.monotonic() + 30
@@ -105,7 +103,7 @@ def test_a_store_taken_over_stops_its_first_sender(desk: Desk, simulator: Simula
             assert time.monotonic() < deadline_s
             time.sleep(0.02)
         (desk.folder / ".bulksend" / "journal.db.lock").unlink()
-        second = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        second = Forked(*command, *at)
         _, said = first.communicate(timeout=50)
         assert first.returncode == 6
         assert "taken this store over" in said

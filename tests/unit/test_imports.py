@@ -31,13 +31,13 @@ LAYERS = (
 )
 """From the top down. A room uses those of lower layers; rooms of one layer don't know each other, but for the top."""
 
-SIMULATOR_USES = frozenset({"errors", "model"})
+SIMULATOR_USES = frozenset({"errors", "event", "model"})
 SIMULATOR_USERS = TOP | {"demo", "worker"}
 
 LIBRARIES: dict[str, frozenset[str]] = {
     "aioboto3": frozenset({"aws", "events", "ses"}),
     "aiobotocore": frozenset({"aws", "events", "ses"}),
-    "aiohttp": frozenset({"admin", "simulator", "ses"}),  # in ses for the types of its exceptions
+    "aiohttp": frozenset({"admin", "aws", "simulator", "ses"}),  # the SDK's HTTP is made of it; its exceptions
     "aiolimiter": frozenset({"pacing"}),
     "botocore": frozenset({"aws", "events", "ses"}),
     "cyclopts": frozenset({"cli"}),

@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -276,12 +277,22 @@ def test_events_are_counted_by_type_and_all_types_are_there_from_the_beginning()
             assert value(metrics, "bulksend_events_total", account=ACCOUNT, type=type_.value) == 0
         assert value(metrics, "bulksend_event_lag_seconds") is None
         types = {EventType.BOUNCE: 3, EventType.DELIVERY: 90}
-        observer.observe(EventsRecorded(types, {BounceKind.PERMANENT: 2, BounceKind.TRANSIENT: 1}, 4.5, 1))
+        observer.observe(EventsRecorded(types, {BounceKind.PERMANENT: 2, BounceKind.TRANSIENT: 1}, 4.5, 1, 2))
         assert value(metrics, "bulksend_events_total", type="bounce", region=REGION) == 3
         assert value(metrics, "bulksend_bounces_total", kind="permanent") == 2
         assert value(metrics, "bulksend_bounces_total", kind="undetermined") == 0
         assert value(metrics, "bulksend_event_lag_seconds") == 4.5
         assert value(metrics, "bulksend_events_unreadable_total") == 1
+        assert value(metrics, "bulksend_copies_observed_total", account=ACCOUNT, region=REGION) == 2
+
+
+def test_the_oldest_doubt_of_all_campaigns_is_told() -> None:
+    metrics = Metrics()
+    assert value(metrics, "bulksend_in_doubt_oldest_seconds") is None
+    metrics.store.observe(counted({}))
+    assert value(metrics, "bulksend_in_doubt_oldest_seconds") == 0
+    metrics.store.observe(replace(counted({}), doubt_since={"one": 1e9 - 60, "other": 1e9 - 90}))
+    assert value(metrics, "bulksend_in_doubt_oldest_seconds") == 90
 
 
 def test_rows_read_while_planning_are_counted_once() -> None:

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulksend.event import BounceKind, EventType
 from bulksend.model import Binding, Campaign, CampaignState, Halt, ResultRow, SkipReason, Tally
-from bulksend.report import CampaignReport, Durations, Kinds, Rate, Requests, render_page
+from bulksend.report import Became, CampaignReport, Durations, Kinds, Rate, Requests, render_page
 from bulksend.report.markup import bounded, duration_in_words
 from bulksend.report.outline import Weight, state_in_words, verdict_on
 from bulksend.report.sections import _share
@@ -170,6 +171,31 @@ def row(number: int, state: str, **more: Any) -> ResultRow:
 
 def page_of(**more: Any) -> Structure:
     return Structure(render_page(report(**more)))
+
+
+def test_what_became_of_mails() -> None:
+    without = page_of()
+    assert "Delivered and bounced" not in [words for _, words in without.headings]
+    assert "in events that this report does not have" in without.said
+    became = Became(
+        104_000,
+        2,
+        {EventType.DELIVERY: 99_000, EventType.BOUNCE: 5000, EventType.COMPLAINT: 12},
+        {BounceKind.PERMANENT: 4900, BounceKind.TRANSIENT: 100},
+        NOON + 3000,
+    )
+    page = page_of(became=became, bounced=kinds(("permanent NoEmail", "550 5.1.1 <b>[address]</b> unknown", 5)))
+    assert page.headings[4] == (2, "Delivered and bounced")
+    assert "in events: see below" in page.said
+    assert "By events of 104,000 rows" in page.said
+    assert page.table("Rows by what became") == [
+        ["Delivered", "99,000", "94.9\u202f%"],
+        ["Bounced: permanent", "4,900", "4.7\u202f%"],
+        ["Bounced: transient", "100", "0.1\u202f%"],
+        ["Complained", "12", "<\u202f0.1\u202f%"],
+        ["More than one mail", "2", "<\u202f0.1\u202f%"],
+    ]
+    assert "<b>[address]</b>" in page.said, "as text"
 
 
 def test_what_it_says() -> None:

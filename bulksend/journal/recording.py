@@ -1,0 +1,326 @@
+"""How a batch of events is recorded: what is new in it, and what that changes. One text of SQL for both stores."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from bulksend.event import BounceKind, EventType, MailEvent, Suppression
+from bulksend.journal.befell import REFUSED, Mail, Tallies, suppression_reason
+from bulksend.journal.database import Database
+from bulksend.journal.events import EventRecords, Recorded
+
+__all__ = ["MAX_ADDRESS", "MAX_WORD", "SUPPRESSED_AT_ONCE", "Into", "Recording", "cleaned", "joined"]
+
+MAX_DETAIL = 1000
+"""Characters of a text; of other words …"""
+MAX_WORD = 200
+MAX_ADDRESS = 320
+"""… of an address (RFC 5321 has 64 + 1 + 255) …"""
+MAX_RECIPIENTS = 100
+"""… and addresses of an event: a mail has 50 at most."""
+MAX_NUMBER = 2**62
+MAX_TIME = 1e11
+SUPPRESSED_AT_ONCE = 1000
+"""Suppressions to a transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Into:
+    """An INSERT of many rows; each column with its type in PostgreSQL."""
+
+    table: str
+    columns: tuple[tuple[str, str], ...]
+    tail: str = ""
+
+
+MAIL = Into(
+    "mail",
+    (
+        ("id", "bigint"),
+        ("campaign_id", "text"),
+        ("row", "bigint"),
+        ("message_id", "text"),
+        ("sent_at", "double precision"),
+        ("befell", "integer"),
+    ),
+)
+EVENT = Into(
+    "event",
+    (
+        ("mail", "bigint"),
+        ("key", "bytea"),
+        ("type", "text"),
+        ("at", "double precision"),
+        ("recipients", "text"),
+        ("bounce", "text"),
+        ("subtype", "text"),
+        ("detail", "text"),
+    ),
+)
+REFUSAL = Into("refusal", (("campaign_id", "text"), ("mail", "bigint")), "ON CONFLICT DO NOTHING")
+UNTAGGED = Into("untagged", (("key", "bytea"), ("type", "text")), "ON CONFLICT DO NOTHING")
+SENT = Into(
+    "sent",
+    (
+        ("campaign_id", "text"),
+        ("second", "bigint"),
+        ("delivered", "bigint"),
+        ("bounced", "bigint"),
+        ("unsent", "bigint"),
+        ("complained", "bigint"),
+    ),
+    "ON CONFLICT (campaign_id, second) DO UPDATE SET delivered = sent.delivered + excluded.delivered, "
+    "bounced = sent.bounced + excluded.bounced, unsent = sent.unsent + excluded.unsent, "
+    "complained = sent.complained + excluded.complained",
+)
+BECAME = Into(
+    "became",
+    (("campaign_id", "text"), ("what", "text"), ("rows", "bigint")),
+    "ON CONFLICT (campaign_id, what) DO UPDATE SET rows = became.rows + excluded.rows",
+)
+SUPPRESSION = Into(
+    "suppression",
+    (("address", "text"), ("reason", "text"), ("source", "text"), ("at", "double precision")),
+    "ON CONFLICT (address) DO NOTHING",
+)
+
+
+class Recording(EventRecords):
+    """What both stores do alike when something is written."""
+
+    @abstractmethod
+    def _deciding(self) -> AbstractContextManager[Database]:
+        """A transaction, durable at the end of the block."""
+
+    @abstractmethod
+    def _insert(self, db: Database, into: Into, rows: Sequence[tuple[object, ...]]) -> int:
+        """Insert them by few statements; returns how many."""
+
+    @abstractmethod
+    def _mail_ids(self, db: Database, count: int) -> Sequence[int]:
+        """So many ids that no mail has, nor ever will by anybody else."""
+
+    @abstractmethod
+    def _mails_of(
+        self, db: Database, campaign_id: str, rows: Collection[int]
+    ) -> Iterable[tuple[int, int, str, float, int]]:
+        """id, row, message_id, sent_at, befell of all mails of these rows."""
+
+    @abstractmethod
+    def _update_mails(self, db: Database, mails: Sequence[tuple[int, float, int]]) -> None:
+        """id, sent_at, befell."""
+
+    @abstractmethod
+    def _known_events(self, db: Database, events: Sequence[tuple[int, bytes]]) -> set[tuple[int, bytes]]:
+        """Which of these (mail, key) there are."""
+
+    @abstractmethod
+    def _suppress_alone(self, db: Database) -> None:
+        """Until the transaction ends, nobody else suppresses anybody."""
+
+    def record(self, events: Sequence[MailEvent], now: float) -> Recorded:
+        """See EventRecords."""
+        batch = _Batch(events, now)
+        if batch.is_empty:
+            return Recorded({}, {}, frozenset(), 0, 0)
+        with self._deciding() as db:
+            for campaign_id in sorted(batch.tagged):
+                self._take_up(db, campaign_id, batch)
+            self._keep(db, batch)
+            for campaign_id in sorted(batch.news):
+                db.execute(
+                    "UPDATE heard SET last_at = ? WHERE campaign_id = ? AND (last_at IS NULL OR last_at < ?)",
+                    (now, campaign_id, now),
+                )
+            for kind, keys in sorted(batch.untagged.items()):
+                batch.types[kind] += self._insert(db, UNTAGGED, [(key, kind.value) for key in sorted(keys)])
+            suppressed = 0
+            if batch.suppressions:
+                self._suppress_alone(db)
+                suppressed = self._insert(db, SUPPRESSION, [_suppression_row(s) for s in batch.suppressions.values()])
+        return Recorded(
+            {kind: count for kind, count in batch.types.items() if count},
+            batch.bounces,
+            frozenset(batch.news),
+            batch.tallies.copies,
+            suppressed,
+        )
+
+    def suppress(self, suppressions: Iterable[Suppression]) -> int:
+        """See EventRecords."""
+        left = iter(suppressions)
+        new = 0
+        while some := {s.address: _suppression_row(s) for s in islice(left, SUPPRESSED_AT_ONCE)}:
+            with self._deciding() as db:
+                self._suppress_alone(db)
+                new += self._insert(db, SUPPRESSION, list(some.values()))
+        return new
+
+    def _take_up(self, db: Database, campaign_id: str, batch: _Batch) -> None:
+        """From here on, nobody else records events of the campaign until the transaction ends."""
+        (pruned,) = db.execute(
+            "INSERT INTO heard (campaign_id) VALUES (?) "
+            "ON CONFLICT (campaign_id) DO UPDATE SET last_at = heard.last_at RETURNING pruned",
+            (campaign_id,),
+        ).fetchall()[0]
+        if pruned:
+            batch.pruned.add(campaign_id)
+        rows = batch.rows_of(campaign_id)
+        for mail_id, row, message_id, sent_at, befell in self._mails_of(db, campaign_id, rows):
+            known = Mail(mail_id, campaign_id, row, message_id, sent_at, befell, (sent_at, befell))
+            batch.mails[campaign_id, row][message_id] = known
+
+    def _keep(self, db: Database, batch: _Batch) -> None:
+        heard = batch.hear()
+        mails = {id(mail): mail for mail, _ in heard.values()}.values()
+        added = [mail for mail in mails if mail.known is None]
+        if added:
+            for mail, number in zip(added, self._mail_ids(db, len(added)), strict=True):
+                mail.id = number
+            self._insert(db, MAIL, [(m.id, m.campaign_id, m.row, m.message_id, m.sent_at, m.befell) for m in added])
+        changed = [(m.id, m.sent_at, m.befell) for m in mails if m.known is not None and m.is_changed]
+        if changed:
+            self._update_mails(db, changed)
+        asked = [(mail.id, event.key) for mail, event in heard.values() if mail.known is not None]
+        known = self._known_events(db, asked) if asked else set()
+        fresh = [both for both in heard.values() if (both[0].id, both[1].key) not in known]
+        fresh.sort(key=lambda both: (both[0].id, both[1].key))
+        if fresh:
+            self._insert(db, EVENT, [batch.row_of(mail, event) for mail, event in fresh])
+        refused = {(mail.campaign_id, mail.id) for mail, event in fresh if event.type in REFUSED}
+        if refused:
+            self._insert(db, REFUSAL, sorted(refused))
+        batch.count(fresh)
+        if sent := [(*key, *counts) for key, counts in batch.tallies.sent.items() if any(counts)]:
+            self._insert(db, SENT, sorted(sent))
+        if became := [(*key, rows) for key, rows in batch.tallies.became.items()]:
+            self._insert(db, BECAME, sorted(became))
+
+
+class _Batch:
+    """Events to be recorded, and what comes of them."""
+
+    def __init__(self, events: Sequence[MailEvent], now: float) -> None:
+        self.tagged: defaultdict[str, list[MailEvent]] = defaultdict(list)
+        self.untagged: defaultdict[EventType, set[bytes]] = defaultdict(set)
+        self.mails: defaultdict[tuple[str, int], dict[str, Mail]] = defaultdict(dict)
+        self.pruned: set[str] = set()
+        self.tallies = Tallies()
+        self.types: Counter[EventType] = Counter()
+        self.bounces: Counter[BounceKind] = Counter()
+        self.news: set[str] = set()
+        self.suppressions: dict[str, Suppression] = {}
+        for event in events:
+            if event.published and _is_tagged(event):
+                self.tagged[event.campaign_id].append(_bounded(event, now))
+            else:
+                self.untagged[event.type].add(event.key)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.tagged and not self.untagged
+
+    def rows_of(self, campaign_id: str) -> list[int]:
+        return sorted({event.row for event in self.tagged[campaign_id] if event.row is not None})
+
+    def hear(self) -> dict[tuple[str, int, str, bytes], tuple[Mail, MailEvent]]:
+        """Each event once, with its mail, which has heard it."""
+        heard: dict[tuple[str, int, str, bytes], tuple[Mail, MailEvent]] = {}
+        for campaign_id, events in self.tagged.items():
+            for event in events:
+                assert event.row is not None
+                of_row = self.mails[campaign_id, event.row]
+                mail = of_row.get(event.message_id)
+                if mail is None:
+                    mail = of_row[event.message_id] = Mail(0, campaign_id, event.row, event.message_id, event.sent_at)
+                mail.hear(event)
+                heard.setdefault((campaign_id, event.row, event.message_id, event.key), (mail, event))
+        return heard
+
+    def row_of(self, mail: Mail, event: MailEvent) -> tuple[object, ...]:
+        """In the order of EVENT."""
+        blank = mail.campaign_id in self.pruned
+        return (
+            mail.id,
+            event.key,
+            event.type.value,
+            event.at,
+            "" if blank else joined(event.recipients),
+            None if event.bounce is None else event.bounce.value,
+            event.subtype,
+            "" if blank else event.detail,
+        )
+
+    def count(self, fresh: Sequence[tuple[Mail, MailEvent]]) -> None:
+        """What is new, and how the numbers change."""
+        for of_row in self.mails.values():
+            self.tallies.take_up(of_row.values())
+        for mail, event in fresh:
+            self.types[event.type] += 1
+            if event.bounce is not None:
+                self.bounces[event.bounce] += 1
+            self.news.add(mail.campaign_id)
+            reason = suppression_reason(event)
+            if reason is not None:
+                for address in event.recipients:
+                    self.suppressions.setdefault(address, Suppression(address, reason, mail.message_id, event.at))
+
+
+def joined(recipients: Sequence[str]) -> str:
+    """As the table event has them."""
+    return "\n".join(("", *recipients, "")) if recipients else ""
+
+
+def cleaned(text: str, at_most: int) -> str:
+    """What either store takes: so many characters, no NUL, nothing that is not UTF-8."""
+    text = text[:at_most]
+    if "\0" in text:
+        text = text.replace("\0", "")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _is_tagged(event: MailEvent) -> bool:
+    return (
+        0 < len(event.campaign_id) <= MAX_WORD
+        and event.campaign_id == cleaned(event.campaign_id, MAX_WORD)
+        and event.row is not None
+        and 0 <= event.row < MAX_NUMBER
+    )
+
+
+def _bounded(event: MailEvent, now: float) -> MailEvent:
+    return replace(
+        event,
+        message_id=cleaned(event.message_id, MAX_WORD),
+        at=_time(event.at, now),
+        sent_at=_time(event.sent_at, now),
+        recipients=tuple(
+            address for address in (_address(recipient) for recipient in event.recipients[:MAX_RECIPIENTS]) if address
+        ),
+        subtype=cleaned(event.subtype, MAX_WORD),
+        detail=cleaned(event.detail, MAX_DETAIL),
+    )
+
+
+def _address(text: str) -> str:
+    return cleaned(text.replace("\n", ""), MAX_ADDRESS)
+
+
+def _time(at: float, now: float) -> float:
+    return at if math.isfinite(at) and abs(at) < MAX_TIME else now
+
+
+def _suppression_row(suppression: Suppression) -> tuple[object, ...]:
+    """In the order of SUPPRESSION."""
+    return (
+        _address(suppression.address),
+        suppression.reason.value,
+        cleaned(suppression.source, MAX_DETAIL),
+        suppression.at,
+    )

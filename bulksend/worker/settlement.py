@@ -1,0 +1,347 @@
+"""Settlement: what events prove of a campaign's entries is written into the journal, soon after they are recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from threading import Event
+
+import structlog
+
+from bulksend.errors import BulksendError
+from bulksend.facts import Audience, CampaignHalted
+from bulksend.journal.evidence import Paired, Proved
+from bulksend.model import Campaign, CampaignState, Halt
+from bulksend.recipients import SnapshotReader
+from bulksend.worker.store import Store
+
+__all__ = ["OnRecorded", "Settled", "Settler", "heed_events", "settle", "settling"]
+
+PAIRS = 1000
+"""The first mails of a campaign by which the pairing of results with entries is checked."""
+SOON_S = 1.0
+AGAIN_S = 60.0
+"""Now and then, since an event may have come before the answer that it belongs to."""
+LAST_S = 5.0
+SHARE = 0.1
+"""Of the time, that settling may take."""
+ROWS_AT_ONCE = 500
+"""In one transaction."""
+MAX_LISTS = 256
+"""Chunks whose row numbers are remembered: some 40 kB each."""
+OnRecorded = Callable[[frozenset[str]], None]
+"""Told in the event loop of which campaigns there is news: their ids."""
+NOT_OVER = (
+    CampaignState.PLANNED,
+    CampaignState.QUEUED,
+    CampaignState.SENDING,
+    CampaignState.PAUSED,
+    CampaignState.HALTED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How many entries events have accepted, and how many they have refused.
+
+    `mispaired` mails were told of under other rows than answers had them: SES's results do not belong to the entries
+    that they were taken for. `halt`: the campaign was being sent, and is halted for that.
+    """
+
+    accepted: int = 0
+    refused: int = 0
+    mispaired: int = 0
+    halt: Halt | None = None
+
+
+def settle(store: Store, campaign: Campaign) -> Settled:
+    """Settle what events prove of a campaign's entries. A second time is a no-op.
+
+    Where no event came, or the list is gone for good, nothing is done.
+
+    Raises:
+        JournalError: journal or events cannot be read or written.
+        SnapshotError: the list, by which rows are known, is missing or damaged.
+    """
+    return Settler(store).settle(campaign)
+
+
+def heed_events(store: Store, campaign: Campaign) -> None:
+    """Before a campaign is sent: what events prove is settled, and asked for again with all that was tried before.
+
+    Raises as `settle` does.
+    """
+    store.journal.evidence = store.events.evidence
+    settle(store, campaign)
+
+
+class Settler:
+    """Settles the campaigns of one store, again and again. Not for several threads at once.
+
+    What cannot have anything new to it is not looked at anew.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._over: dict[tuple[str, int], int] = {}
+        """Chunks that are done and had nothing left to settle: the latest attempt that had left anything in doubt."""
+        self._refused: dict[tuple[str, int], int] = {}
+        """By chunk that was done: how many refusals were looked at."""
+        self._pairs: dict[str, int] = {}
+        """By campaign: how many of its first mails were compared."""
+        self._lists: dict[str, _List] = {}
+        """By snapshot."""
+        self.stop = Event()
+        """Once set, what is under way ends after the chunk that it is at."""
+
+    def settle(self, campaign: Campaign) -> Settled:
+        """See the function of that name."""
+        store = self._store
+        if store.events.rates(campaign.id, time.time()).last_at is None:
+            return Settled()
+        if store.journal.pruned_at(campaign) is not None:
+            self._lists.pop(campaign.snapshot, None)
+            return Settled()
+        rows = self._lists.setdefault(campaign.snapshot, _List(store, campaign))
+        with rows.read():
+            done = self._settle_doubts(campaign, rows) + self._settle_refusals(campaign, rows)
+            mispaired, halt = self._check_pairs(campaign, rows)
+        return Settled(done.accepted, done.refused, mispaired, halt)
+
+    def _settle_doubts(self, campaign: Campaign, rows: _List) -> Proved:
+        journal, done = self._store.journal, Proved()
+        for chunk in journal.doubted_chunks(campaign):
+            there = (campaign.id, chunk.number)
+            if self.stop.is_set() or self._over.get(there) == chunk.last_attempt:
+                continue
+            open_places = journal.doubted_places(campaign, chunk.number)
+            if open_places:
+                listed = rows.of_chunk(chunk.number)
+                places = {listed[place]: place for place in open_places}
+                done += self._settle(campaign, chunk.number, places)
+            elif chunk.settled_for_good:
+                self._over[there] = chunk.last_attempt
+        return done
+
+    def _settle_refusals(self, campaign: Campaign, rows: _List) -> Proved:
+        journal, events = self._store.journal, self._store.events
+        refused = Counter(one.row for one in events.refused(campaign.id))
+        if not refused:
+            return Proved()
+        done, still_open = Proved(), journal.open_numbers(campaign)
+        for number, places in rows.by_chunk(refused):
+            there = (campaign.id, number)
+            mails = sum(refused[row] for row in places)
+            if self.stop.is_set() or self._refused.get(there) == mails:
+                continue
+            done += self._settle(campaign, number, places)
+            if number not in still_open:
+                self._refused[there] = mails
+        return done
+
+    def _settle(self, campaign: Campaign, number: int, places: Mapping[int, int]) -> Proved:
+        """What is known of these rows of a chunk, some at a time: whoever sends waits for the journal meanwhile."""
+        done = Proved()
+        rows = iter(places)
+        while some := {row: places[row] for row in islice(rows, ROWS_AT_ONCE)}:
+            evidence = self._store.events.evidence(campaign.id, list(some))
+            if evidence:
+                done += self._store.journal.settle_by_events(campaign, number, evidence, some)
+        return done
+
+    def _check_pairs(self, campaign: Campaign, rows: _List) -> tuple[int, Halt | None]:
+        """Whether results come in the order of the entries: that is documented of an older API alone."""
+        compared = self._pairs.get(campaign.id, 0)
+        if compared >= PAIRS:
+            return 0, None
+        pairs = self._store.events.pairs(campaign.id, PAIRS)
+        if len(pairs) == compared:
+            return 0, None
+        mails: dict[int, set[str]] = {}
+        for one in pairs:
+            mails.setdefault(one.row, set()).add(one.message_id)
+        found = Paired()
+        for number, places in rows.by_chunk(mails):
+            wanted = {place: mails[row] for row, place in places.items()}
+            found += self._store.journal.paired(campaign, number, wanted)
+        self._pairs[campaign.id] = len(pairs)
+        if found.at is None or (campaign.armed_at is not None and found.at < campaign.armed_at):
+            return 0, None
+        halt = Halt(
+            f"SES tells of {found.wrong:,} mails under other rows than its answers did, and of {found.right:,} under "
+            "the same: the results of an answer are not in the order of its entries",
+            "What the journal says of entries that were sent in one request with others may be another's. Compare "
+            f"bulksend results {campaign.name} with the events (bulksend trace MESSAGE_ID says whom a mail went to), "
+            f"and ask AWS Support. bulksend resume {campaign.name} goes on, and compares only what is sent afterwards.",
+        )
+        return found.wrong, halt if self._store.journal.halt(campaign, halt) else None
+
+
+class _List:
+    """Which rows are where in a campaign's list. The file is opened when it is needed, for the length of a look."""
+
+    def __init__(self, store: Store, campaign: Campaign) -> None:
+        self._store = store
+        self._campaign = campaign
+        self._known: dict[int, list[int]] = {}
+        self._firsts: list[int] = []
+        """The first row of each chunk."""
+        self._reader: SnapshotReader | None = None
+        self._stack = ExitStack()
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        with self._stack:
+            try:
+                yield
+            finally:
+                self._reader = None
+
+    def of_chunk(self, number: int) -> list[int]:
+        """The rows of a chunk, by place. Raises SnapshotError."""
+        found = self._known.get(number)
+        if found is None:
+            if len(self._known) >= MAX_LISTS:
+                self._known.pop(next(iter(self._known)))
+            found = self._known[number] = self._opened().rows(number)
+        return found
+
+    def by_chunk(self, rows: Iterable[int]) -> Iterator[tuple[int, dict[int, int]]]:
+        """The places of rows, by chunk: (number, place by row). What is not in the list is left out."""
+        if not self._firsts:
+            reader = self._opened()
+            self._firsts = [reader.rows(number)[0] for number in range(len(reader))]
+        by_number: dict[int, list[int]] = {}
+        for row in sorted(rows):
+            by_number.setdefault(bisect_right(self._firsts, row) - 1, []).append(row)
+        for number, wanted in by_number.items():
+            if number < 0:
+                continue
+            places = {row: place for place, row in enumerate(self.of_chunk(number))}
+            there = {row: places[row] for row in wanted if row in places}
+            if there:
+                yield number, there
+
+    def _opened(self) -> SnapshotReader:
+        if self._reader is None:
+            campaign = self._campaign
+            path = self._store.snapshot_of(campaign)
+            reader = SnapshotReader(path, size_bytes=campaign.snapshot_bytes, sha256=None)
+            self._reader = self._stack.enter_context(reader)
+        return self._reader
+
+
+@asynccontextmanager
+async def settling(store: Store, audience: Audience | None = None) -> AsyncIterator[OnRecorded]:
+    """Settle what events prove, while inside. What is yielded is to be told, in the event loop, whom there is news of.
+
+    `audience` is told of campaigns that are halted by it. Nothing that goes wrong here ends what goes on beside it. At
+    the end, what there is news of is settled yet, as far as there is time.
+    """
+    chore = _Chore(store, Audience() if audience is None else audience)
+    task = asyncio.create_task(chore.go_on(), name="settling")
+    try:
+        yield chore.note
+    finally:
+        chore.end()
+        await asyncio.wait({task}, timeout=LAST_S)
+        chore.settler.stop.set()
+        await asyncio.wait({task}, timeout=LAST_S)
+        task.cancel()
+
+
+class _Chore:
+    """Settles campaigns of which events have come."""
+
+    def __init__(self, store: Store, audience: Audience) -> None:
+        self._store = store
+        self._audience = audience
+        self.settler = Settler(store)
+        self._wanted: set[str] = set()
+        self._news = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._trouble = ""
+        self._log = structlog.get_logger()
+
+    def note(self, campaign_ids: Collection[str]) -> None:
+        """There is news of these."""
+        self._wanted.update(campaign_ids)
+        self._news.set()
+
+    def end(self) -> None:
+        """Once more, if there is news, and no more then."""
+        self._ending.set()
+        self._news.set()
+
+    async def go_on(self) -> None:
+        """All of the store at first; then what there is news of, and now and then what is not over."""
+        await self._settle(self._store.journal.campaigns)
+        while not self._ending.is_set() or self._wanted:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN_S):
+                    await self._news.wait()
+            await self._pause(SOON_S)  # others may come meanwhile
+            wanted, self._wanted = self._wanted, set()
+            if not self._ending.is_set():
+                self._news.clear()
+            began_s = time.monotonic()
+            if wanted or not self._ending.is_set():
+                await self._settle(partial(self._known, wanted))
+            await self._pause((time.monotonic() - began_s) * (1 / SHARE - 1))
+
+    async def _pause(self, at_most_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(at_most_s):
+                await self._ending.wait()
+
+    def _known(self, wanted: Collection[str]) -> list[Campaign]:
+        if wanted:
+            found = (self._store.journal.of_id(one) for one in wanted)
+            return [one for one in found if one is not None]
+        return [one for one in self._store.journal.campaigns() if one.state in NOT_OVER]
+
+    async def _settle(self, which: Callable[[], list[Campaign]]) -> None:
+        try:
+            for campaign in await asyncio.to_thread(which):
+                await self._settle_one(campaign)
+        except BulksendError as error:
+            self._say(error)
+        except Exception as error:  # noqa: BLE001  what goes on beside must not end by it
+            self._log.error("events cannot settle anything", error=type(error).__name__)
+
+    async def _settle_one(self, campaign: Campaign) -> None:
+        try:
+            settled = await asyncio.to_thread(self.settler.settle, campaign)
+        except BulksendError as error:
+            self._say(error)
+            return
+        if settled.accepted or settled.refused:
+            self._log.info(
+                "events have settled entries",
+                campaign=campaign.name,
+                accepted=settled.accepted,
+                refused=settled.refused,
+            )
+        if settled.mispaired:
+            self._log.error(
+                "the results of an answer are not in the order of its entries",
+                campaign=campaign.name,
+                mails=settled.mispaired,
+                halted=settled.halt is not None,
+            )
+        if settled.halt is not None:
+            self._audience.observe(CampaignHalted(settled.halt))
+
+    def _say(self, error: BulksendError) -> None:
+        """Once, as long as it is the same."""
+        if error.message != self._trouble:
+            self._trouble = error.message
+            self._log.warning("events cannot settle anything", error=error.message)
