@@ -139,6 +139,18 @@ class JournalError(BulksendError):
 
     exit_code = ExitCode.HALTED
     default_hint = "Nothing is sent without a journal. Check the disk and the file's permissions, then run send again."
+    is_outage = False
+    """Whether it is the server's trouble, which may pass."""
+
+
+class EventStoreError(JournalError):
+    """The store of events cannot be used"""
+
+    default_hint = (
+        "It has who must not be written to, so nothing is sent without it. Check the disk and the file's permissions. "
+        "If the file is damaged, restore it from a backup, with its -wal file if there is one. If there is no backup, "
+        "move it away: the same command then says how to go on without it."
+    )
 
 
 class ServerError(BulksendError):

@@ -85,6 +85,9 @@ class Counter:
     def left(self, reason: str) -> None:
         self.trouble = reason
 
+    def unburied(self, error: BulksendError) -> None:
+        self.trouble = error.message
+
     def held_up(self, error: BulksendError) -> None:
         self.trouble = error.message
 

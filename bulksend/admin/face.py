@@ -13,7 +13,7 @@ from bulksend.admin.listener import Limits, Listener
 from bulksend.admin.ports import Office, Unsubscribing
 from bulksend.admin.refusals import UNEXPECTED, Refusal, RefusedError, refusal_of
 from bulksend.admin.routes import Asked, Route, find
-from bulksend.admin.unsubscribe import UnsubscribePages
+from bulksend.admin.unsubscribe import UnsubscribePages, refused_page
 from bulksend.errors import BulksendError
 
 __all__ = ["Face", "PublicFace"]
@@ -156,7 +156,7 @@ class PublicFace:
         try:
             return await self._pages.answer(request)
         except RefusedError as error:
-            return error.refusal.answer()
+            return refused_page(error.refusal)
         except Exception as error:  # noqa: BLE001  a fault in one request is told, and must not end the worker
             self._report_fault(type(error).__qualname__, "unsubscribe")
-        return _LATER.answer()
+        return refused_page(_LATER)

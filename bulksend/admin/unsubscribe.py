@@ -21,7 +21,7 @@ from bulksend.admin.listener import Limits
 from bulksend.admin.ports import Unsubscribed, Unsubscribing
 from bulksend.admin.refusals import Refusal, RefusedError
 
-__all__ = ["UnsubscribePages"]
+__all__ = ["UnsubscribePages", "refused_page"]
 
 PATH = "u"
 NAME, VALUE = "List-Unsubscribe", "One-Click"
@@ -39,7 +39,11 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Robots-Tag": "noindex, nofollow",
 }
-_NOTHING_HERE = Refusal(404, "There is nothing here", "")
+_NOTHING_HERE = Refusal(
+    404,
+    "There is nothing here",
+    "If a link in a mail led you here, it may be cut short: open it from the mail once more.",
+)
 _NOT_SO = Refusal(405, "This can only be looked at (GET) or confirmed (POST)", "", headers={"Allow": "GET, HEAD, POST"})
 _NOT_ONE_CLICK = Refusal(400, f"The body does not say {NAME}={VALUE}", "Post that as a form (RFC 8058).")
 _NOT_A_FORM = Refusal(
@@ -48,14 +52,17 @@ _NOT_A_FORM = Refusal(
 _BUSY = Refusal(503, "Too many requests are at work", "Try again in a minute.", headers={"Retry-After": "60"})
 
 _QUESTION = (
-    "Unsubscribe",
+    "Do you want to unsubscribe?",
     (
-        "<p>You will not get mail of this kind any more.</p>"
+        "<p>Press the button to get no more mail of this sender's lists.</p>"
         f'<form method="post"><input type="hidden" name="{NAME}" value="{VALUE}">'
         '<button type="submit">Unsubscribe</button></form>'
     ),
 )
-_DONE = ("You are unsubscribed", "<p>Mail that is under way already may still arrive.</p>")
+_DONE = (
+    "You are unsubscribed",
+    "<p>You will get no more mail of this sender's lists. Mail that is under way already may still arrive.</p>",
+)
 _NOBODY_KNOWN = (
     "Nothing is left to unsubscribe",
     "<p>Whom that mail went to has been removed here. If such mail keeps coming, use the link in a newer one.</p>",
@@ -76,9 +83,9 @@ class UnsubscribePages:
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Raises RefusedError."""
         token = self._token(request.raw_path)
-        self._spend()
         if not await self._office.knows(token):
             raise RefusedError(_NOTHING_HERE)
+        self._spend()  # what has no token of ours takes nothing from those who have
         match request.method:
             case "GET" | "HEAD":
                 return _page(*_QUESTION)
@@ -164,10 +171,20 @@ def _multipart(kind: str, body: bytes) -> Mapping[str, str]:
     return fields
 
 
-def _page(title: str, body: str) -> web.Response:
+def refused_page(refusal: Refusal) -> web.Response:
+    """An error answer for whoever may be a person with a browser."""
+    said = f"<p>{escape(refusal.what_to_do)}</p>" if refusal.what_to_do else ""
+    response = _page(refusal.error, said, refusal.status)
+    response.headers.update(refusal.headers)
+    if refusal.close:
+        response.force_close()
+    return response
+
+
+def _page(title: str, body: str, status: int = 200) -> web.Response:
     text = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"</head><body><main><h1>{escape(title)}</h1>{body}</main></body></html>\n"
     )
-    return web.Response(text=text, content_type="text/html", charset="utf-8", headers=_HEADERS)
+    return web.Response(text=text, status=status, content_type="text/html", charset="utf-8", headers=_HEADERS)

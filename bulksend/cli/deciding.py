@@ -267,7 +267,8 @@ def forget(
 ) -> int:
     """Remove a person from every campaign of the store at hand: address, data, and SES's texts. The numbers stay.
 
-    What was still to be sent to that address never will be. Lists outside the store are not touched.
+    What was still to be sent to that address never will be. Lists outside the store are not touched, and neither is the
+    list of suppressions.
 
     Args:
         address: The address.
@@ -276,6 +277,7 @@ def forget(
         common: Common options.
     """
     from bulksend import worker  # noqa: PLC0415
+    from bulksend.worker import suppressing  # noqa: PLC0415
 
     store = worker.Store.find(common.settings(), Path.cwd())
     people = for_people()
@@ -299,4 +301,10 @@ def forget(
     if done.mentions:
         people.print(f"still mentioned in the data of other people: {some(done.mentions, 'row')}", highlight=False)
     people.print("Lists outside the store still have it, where they had it.", highlight=False)
+    if suppressing.is_suppressed(store, address):
+        people.print(
+            "It stays on the list of suppressions, so that nobody writes there. To take it off that too: "
+            "bulksend suppression remove ADDRESS",
+            highlight=False,
+        )
     return int(ExitCode.DONE)

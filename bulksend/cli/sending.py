@@ -107,6 +107,7 @@ def send(
     """
     from bulksend.model import CampaignState  # noqa: PLC0415
     from bulksend.report import print_plan  # noqa: PLC0415
+    from bulksend.worker.planning import unheard_canary  # noqa: PLC0415
 
     settings = _settings(common, metrics_port, metrics_textfile)
     if rows is not None and test is None:
@@ -121,6 +122,8 @@ def send(
             shown = plan_if_file(target, settings, "send", again=again, limit=limit, on_progress=on_progress)
         found = target.campaign()
         people = for_people()
+        for warning in () if shown else unheard_canary(found, settings):
+            _say(f"warning: {warning}")
         if found.state is CampaignState.PLANNED and not yes:
             pending = target.store.journal.tally(found).pending
             if not shown:

@@ -16,6 +16,7 @@ from bulksend.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from bulksend.config import Settings
     from bulksend.worker import Store
+    from bulksend.worker.suppressing import Imported
 
 __all__ = ["suppression"]
 
@@ -36,7 +37,8 @@ def add(*addresses: str, reason: Reason = "manual", output: Output = "text", com
 
     Args:
         addresses: The addresses.
-        reason: Why, as it is kept; those that are on the list already keep theirs.
+        reason: Why, as it is kept. Those that are on the list already keep theirs, unless this one is weightier, in the
+            order unsubscribe, complaint, manual, bounce.
         output: text for people, json for programs.
         common: Common options.
     """
@@ -44,7 +46,7 @@ def add(*addresses: str, reason: Reason = "manual", output: Output = "text", com
     from bulksend.worker import suppressing  # noqa: PLC0415
 
     _want(addresses)
-    store = _store(common.settings(), make=True)
+    store = _store(common.settings())
     new = suppressing.add(store, addresses, SuppressionReason(reason))
     if output == "json":
         print_json({"added": new, "known": len(addresses) - new})
@@ -103,19 +105,21 @@ def import_(
     Args:
         file: A list (.csv, also compressed, or .parquet), or a .txt file with an address on each line.
         column: The list's column of addresses.
-        reason: Why, as it is kept; those that are on the list already keep theirs.
+        reason: Why, as it is kept. Those that are on the list already keep theirs, unless this one is weightier, in the
+            order unsubscribe, complaint, manual, bounce.
         output: text for people, json for programs.
         common: Common options.
     """
     from bulksend.event import SuppressionReason  # noqa: PLC0415
     from bulksend.worker import suppressing  # noqa: PLC0415
 
-    store = _store(common.settings(), make=True)
+    store = _store(common.settings())
     done = suppressing.import_file(store, file, column, SuppressionReason(reason))
     if output == "json":
         print_json(asdict(done))
     for_people().print(
-        f"{done.added:,} added, {done.known:,} known already, {done.refused:,} no addresses", highlight=False
+        f"{done.added:,} added, {done.known:,} known already, {done.refused:,} no addresses{_where(done)}",
+        highlight=False,
     )
     return int(ExitCode.DONE)
 
@@ -131,7 +135,7 @@ def sync(*, output: Output = "text", common: Common = COMMON) -> int:
     from bulksend.worker import suppressing  # noqa: PLC0415
 
     settings = common.settings()
-    store = _store(settings, make=True)
+    store = _store(settings)
     people = for_people()
     with people.status("reading the account's list …") as shown:
         done = suppressing.sync(
@@ -182,16 +186,49 @@ def push(
     return int(ExitCode.DONE)
 
 
-def _store(settings: Settings, *, make: bool = False) -> Store:
-    """The one at hand."""
+@suppression.command
+def anew(*, yes: Annotated[bool, Parameter(alias="-y", negative="")] = False, common: Common = COMMON) -> int:
+    """Begin an empty list where the file that had it, events.db, is lost. Only if there is no backup of it.
+
+    Args:
+        yes: Do not ask.
+        common: Common options.
+    """
+    from bulksend.worker import suppressing  # noqa: PLC0415
+
+    store = _store(common.settings())
+    people = for_people()
+    if not yes:
+        ask(
+            people,
+            "Go on without knowing who has unsubscribed, complained or bounced?",
+            verb="begin anew",
+            otherwise="Nothing was changed.",
+        )
+    suppressing.begin_anew(store)
+    people.print("Nobody is on the list now. What you know from elsewhere: bulksend suppression import, and sync")
+    return int(ExitCode.DONE)
+
+
+def _store(settings: Settings) -> Store:
+    """The one at hand. It is never made: a list in the wrong folder would keep nobody from being written to."""
     from bulksend.worker import Store  # noqa: PLC0415
 
-    return Store.open(settings, Path.cwd()) if make else Store.find(settings, Path.cwd())
+    return Store.find(settings, Path.cwd())
 
 
 def _want(addresses: tuple[str, ...]) -> None:
     if not addresses:
         raise UsageError("no address is named", hint="Name one or more. Those of a file: bulksend suppression import.")
+
+
+def _where(done: Imported) -> str:
+    """In which rows there is no address: the first of them."""
+    if not done.refused_rows:
+        return ""
+    more = ", …" if done.refused > len(done.refused_rows) else ""
+    noun = "row" if done.refused == 1 else "rows"
+    return f" ({noun} {', '.join(f'{row:,}' for row in done.refused_rows)}{more})"
 
 
 def _how_long(addresses: int) -> str:

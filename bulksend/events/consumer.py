@@ -90,6 +90,10 @@ class Listener(Protocol):
         """A message could not be read; each reason is told once."""
         ...
 
+    def unburied(self, error: BulksendError) -> None:
+        """What cannot be read cannot be moved to the dead-letter queue: told once, until it is another."""
+        ...
+
     def held_up(self, error: BulksendError) -> None:
         """Events cannot be had, kept or deleted now. It is tried again."""
         ...
@@ -143,6 +147,7 @@ class Consumer:
         self._troubles: dict[str, str] = {}
         """What is in trouble, by what is done: the words that were told."""
         self._told: set[str] = set()
+        self._unburied = ""
         self._until_empty = self._patient = False
         self._has_received = False
         self._graves: tuple[float, str | None] = (float("-inf"), None)
@@ -370,10 +375,11 @@ class Consumer:
                 if buried:
                     await self._queue.delete(buried)
             except QueueError as error:
-                if not error.passes:
-                    self._trouble("bury", error)
+                if not error.passes and self._unburied != error.message:
+                    self._unburied = error.message
+                    self._listener.unburied(error)
             else:
-                self._no_trouble("bury")
+                self._unburied = ""
 
     async def _grave(self) -> str | None:
         """The dead-letter queue; looked for now and then, as somebody may give the queue one."""

@@ -36,6 +36,8 @@ MAX_TEXT = 1000
 MAX_ID = 256
 MAX_ROW_DIGITS = 18
 MAX_TIME_CHARACTERS = 64
+_OF_WHOM_WE_WROTE_TO = frozenset({EventType.BOUNCE, EventType.COMPLAINT})
+"""They concern the one address that a mail was sent to, whatever address they name."""
 CAMPAIGN_TAG, ROW_TAG = "bulksend-campaign", "bulksend-row"
 
 _GREETING = "Successfully validated SNS topic"
@@ -96,7 +98,7 @@ def _report(text: str) -> Mapping[str, Any]:
 
 def _unwrapped(envelope: Mapping[str, Any]) -> Mapping[str, Any]:
     kind, message = envelope.get("Type"), envelope.get("Message")
-    if kind in {"SubscriptionConfirmation", "UnsubscribeConfirmation"}:
+    if isinstance(kind, str) and kind in {"SubscriptionConfirmation", "UnsubscribeConfirmation"}:
         raise _NoReportError(NothingToCount())
     if kind == "Notification" and isinstance(message, str):
         return _object(message)
@@ -151,17 +153,20 @@ def _event(report: Mapping[str, Any]) -> Reading:
     if at is None:
         return Unreadable("it has no time")
     told = _TOLD[type_](about)
-    recipients = told.recipients if told.recipients is not None else _addresses(mail.get("destination"))
+    written_to = _addresses(mail.get("destination"))
+    named = told.recipients if told.recipients is not None else written_to
+    # A forwarded mail bounces for, or is complained of by, an address that nobody here has written to.
+    meant = written_to if type_ in _OF_WHOM_WE_WROTE_TO and len(written_to) == 1 else ()
     campaign_id, row = _tags(mail.get("tags")) if published else ("", None)
     return MailEvent(
-        key=_key(message_id, type_, recipients, _text(about.get("feedbackId"), MAX_ID) or f"{at:.3f}", published),
+        key=_key(message_id, type_, named, _text(about.get("feedbackId"), MAX_ID) or f"{at:.3f}", published),
         type=type_,
         message_id=message_id,
         at=at,
         sent_at=at if sent_at is None else sent_at,
         campaign_id=campaign_id,
         row=row,
-        recipients=recipients,
+        recipients=tuple(dict.fromkeys((*meant, *named)))[:MAX_RECIPIENTS],
         bounce=told.bounce,
         subtype=told.subtype,
         detail=told.detail,

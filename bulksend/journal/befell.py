@@ -69,14 +69,16 @@ class Tallies:
 
     def take_up(self, mails: Iterable[Mail]) -> None:
         """All mails of a row, of which some may be new or changed."""
-        before = after = heard_before = heard = 0
+        before = after = heard_before = heard = sent_before = sent = 0
         campaign_id = ""
         for mail in mails:
             campaign_id = mail.campaign_id
             heard += 1
             after |= mail.befell
+            sent += not mail.befell & REFUSED_BITS
             if mail.known is not None:
                 heard_before += 1
+                sent_before += not mail.known[1] & REFUSED_BITS
                 before |= mail.known[1]
                 if mail.is_changed:
                     self._count(campaign_id, *mail.known, -1)
@@ -84,9 +86,12 @@ class Tallies:
                 self._count(campaign_id, mail.sent_at, mail.befell, +1)
         if heard and not heard_before:
             self.became[campaign_id, MAILS] += 1
-        if heard > 1 >= heard_before:
+        # What SES refused after all nobody got, and it may be heard of it later than of the next mail.
+        if sent > 1 >= sent_before:
             self.became[campaign_id, COPIES] += 1
             self.copies += 1
+        elif sent_before > 1 >= sent:
+            self.became[campaign_id, COPIES] -= 1
         grown = after & ~before
         for bit, word in WORDS.items():
             if grown & bit:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from bulksend.event import BounceKind, EventType, MailEvent, Suppression, SuppressionReason
-from bulksend.journal.befell import COPIES, MAILS, REFUSED_BITS
+from bulksend.journal.befell import COPIES, MAILS, REFUSED, REFUSED_BITS
 from bulksend.journal.database import Database
 from bulksend.journal.events import EventTally, Evidence, Fate, Rates
 from bulksend.journal.recording import MAX_ADDRESS, MAX_WORD, SUPPRESSED_AT_ONCE, Recording, cleaned, joined
@@ -51,12 +51,17 @@ class EventTables(Recording):
         """See EventRecords."""
         return self._evidence("WHERE m.campaign_id = ? ORDER BY m.row, m.message_id LIMIT ?", (campaign_id, at_most))
 
-    def refused(self, campaign_id: str) -> list[Evidence]:
+    def refused(self, campaign_id: str, after: int, at_most: int) -> list[tuple[int, int]]:
         """See EventRecords."""
-        return self._evidence(
-            "WHERE m.id IN (SELECT mail FROM refusal WHERE campaign_id = ?) ORDER BY m.row, m.message_id",
-            (campaign_id,),
-        )
+        with self._reading() as db:
+            return [
+                (number, row)
+                for number, row in db.execute(
+                    "SELECT r.mail, m.row FROM refusal r JOIN mail m ON m.id = r.mail "
+                    "WHERE r.campaign_id = ? AND r.mail > ? ORDER BY r.mail LIMIT ?",
+                    (campaign_id, after, at_most),
+                )
+            ]
 
     def tally(self, campaign_id: str) -> EventTally:
         """See EventRecords."""
@@ -78,18 +83,39 @@ class EventTables(Recording):
                 db, f"WHERE m.campaign_id = ? AND m.row IN ({self.listed_numbers})", (campaign_id, _listed(rows))
             ):
                 events[found.row].append(found)
-        return {row: _fate(row, all_of_it) for row, all_of_it in events.items() if row is not None}
+        return {row: _fate(row, _of_latest(all_of_it)) for row, all_of_it in events.items() if row is not None}
 
     def rates(self, campaign_id: str, sent_since: float) -> Rates:
         """See EventRecords."""
+        second = int(sent_since // 1)
+        refused = 0
         with self._reading() as db:
             delivered, bounced, unsent, complained = db.execute(
                 "SELECT coalesce(sum(delivered), 0), coalesce(sum(bounced), 0), coalesce(sum(unsent), 0), "
                 "coalesce(sum(complained), 0) FROM sent WHERE campaign_id = ? AND second >= ?",
-                (campaign_id, int(sent_since // 1)),
+                (campaign_id, second),
+            ).fetchone()
+            if unsent:
+                (refused,) = db.execute(
+                    "SELECT count(*) FROM refusal r JOIN mail m ON m.id = r.mail "
+                    "WHERE r.campaign_id = ? AND m.sent_at >= ?",
+                    (campaign_id, second),
+                ).fetchone()
+            last = db.execute(
+                "SELECT second FROM sent WHERE campaign_id = ? AND delivered + bounced + unsent > 0 "
+                "ORDER BY second DESC LIMIT 1",
+                (campaign_id,),
             ).fetchone()
             row = db.execute("SELECT last_at FROM heard WHERE campaign_id = ?", (campaign_id,)).fetchone()
-        return Rates(int(delivered), int(bounced), int(complained), None if row is None else row[0], int(unsent))
+        return Rates(
+            int(delivered),
+            int(bounced),
+            int(complained),
+            None if row is None else row[0],
+            int(unsent),
+            min(int(refused), int(unsent)),
+            None if last is None else int(last[0]),
+        )
 
     def of_row(self, campaign_id: str, row: int) -> list[MailEvent]:
         """See EventRecords."""
@@ -252,6 +278,14 @@ def _event(row: Any) -> MailEvent:
         subtype,
         detail,
     )
+
+
+def _of_latest(events: list[MailEvent]) -> list[MailEvent]:
+    """Those of the mail that was sent last; one that SES refused counts where there is no other."""
+    refused = {event.message_id for event in events if event.type in REFUSED}
+    events = [event for event in events if event.message_id not in refused] or events
+    latest = max((event.sent_at, event.message_id) for event in events)
+    return [event for event in events if (event.sent_at, event.message_id) == latest]
 
 
 def _fate(row: int, events: list[MailEvent]) -> Fate:

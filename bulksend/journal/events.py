@@ -18,8 +18,9 @@ __all__ = ["EventRecords", "EventTally", "Evidence", "Fate", "Rates", "Recorded"
 class Recorded:
     """What was new in a batch of events; each report is counted once, however often it comes.
 
-    `campaigns` are the ids of those whose mails they tell of. `copies` are rows of which a second message id was seen
-    for the first time. `suppressed` are addresses that are not written to from now on.
+    `campaigns` are the ids of those whose mails they tell of. `copies` are rows of which a second mail was seen for the
+    first time, those aside that SES refused after all (REJECT, RENDERING_FAILURE): nobody got them. `suppressed` are
+    addresses that are not written to from now on.
     """
 
     types: Mapping[EventType, int]
@@ -45,7 +46,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What became of one row's mail, as far as events tell. Times are epoch seconds, of the first such event."""
+    """What became of one row's mail, as far as events tell. Times are epoch seconds, of the first such event.
+
+    Of several mails it is the one that was sent last; one that SES refused counts only where there is no other.
+    """
 
     row: int
     delivered_at: float | None = None
@@ -66,7 +70,7 @@ class Fate:
 class EventTally:
     """Rows of a campaign by what became of them. A row counts in each that befell it, once.
 
-    `mails` are rows of which anything was heard; `copies` rows with more than one message id.
+    `mails` are rows of which anything was heard; `copies` rows with more than one mail that SES did not refuse.
     """
 
     mails: int
@@ -82,9 +86,11 @@ class Rates:
     Each mail, which is a message id, counts once, and as SES counts it (Developer Guide, Sender reputation): as
     `bounced` if it bounced for good, whatever was reported besides; else as `delivered` if any of its recipients has
     it; else as `unsent` if SES took it and did not send it: to an address on the account's own suppression list, or
-    after a Reject or a Rendering Failure. `complained` are of all of them; a report that a mail is no spam, or is to
-    somebody who complained earlier, is no complaint. `last_at` is when the latest event of the campaign was recorded,
-    in epoch seconds; None if there is none.
+    after a Reject or a Rendering Failure, which are the `refused` of them. `complained` are of all of them; a report
+    that a mail is no spam, or is to somebody who complained earlier, is no complaint.
+
+    Of the whole campaign, in epoch seconds, None where there is none: `last_at` is when its latest event was recorded,
+    `last_sent_at` the second in which its latest mail was sent that is delivered, bounced or unsent.
     """
 
     delivered: int
@@ -92,6 +98,8 @@ class Rates:
     complained: int
     last_at: float | None
     unsent: int = 0
+    refused: int = 0
+    last_sent_at: int | None = None
 
     @property
     def sample(self) -> int:
@@ -125,8 +133,11 @@ class EventRecords(ABC):
         """The first so many mails of a campaign, by row, of which anything was heard."""
 
     @abstractmethod
-    def refused(self, campaign_id: str) -> list[Evidence]:
-        """Mails of a campaign that SES had accepted and did not send: Rejects and Rendering Failures."""
+    def refused(self, campaign_id: str, after: int, at_most: int) -> list[tuple[int, int]]:
+        """(number, row) of mails of a campaign that SES had accepted and did not send: Rejects and Rendering Failures.
+
+        The first so many whose numbers are above `after`, by number. 0 is below them all.
+        """
 
     @abstractmethod
     def tally(self, campaign_id: str) -> EventTally:
@@ -159,7 +170,11 @@ class EventRecords(ABC):
 
     @abstractmethod
     def suppress(self, suppressions: Iterable[Suppression]) -> int:
-        """Returns how many addresses are new; of those known, what is known stays."""
+        """Returns how many addresses are new.
+
+        Of those known, what is known stays, unless the reason is weightier: an unsubscription before a complaint,
+        before what somebody put there, before a bounce.
+        """
 
     @abstractmethod
     def unsuppress(self, addresses: Iterable[str]) -> int:

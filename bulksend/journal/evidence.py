@@ -23,6 +23,8 @@ __all__ = [
     "paired",
     "proves_anything",
     "settle_proved",
+    "tried_most",
+    "untried_places",
 ]
 
 
@@ -161,3 +163,20 @@ def _entries(db: Database, campaign_id: str, number: int) -> int:
         "SELECT entries FROM chunk WHERE campaign_id = ? AND number = ?", (campaign_id, number)
     ).fetchone()
     return int(entries)
+
+
+def tried_most(db: Database, campaign_id: str) -> tuple[int, float]:
+    """How many entries were tried, at most, and when the latest attempt was made (epoch seconds; 0 for none)."""
+    tried, at = db.execute(
+        "SELECT coalesce(sum(CASE WHEN a.count < k.entries THEN a.count ELSE k.entries END), 0), coalesce(max(a.at), 0)"
+        " FROM chunk k JOIN (SELECT chunk, sum(count) AS count, max(at) AS at FROM attempt WHERE campaign_id = ? "
+        "GROUP BY chunk) a ON a.chunk = k.number WHERE k.campaign_id = ?",
+        (campaign_id, campaign_id),
+    ).fetchone()
+    return int(tried), float(at)
+
+
+def untried_places(db: Database, campaign_id: str, number: int, living: Living) -> list[int]:
+    """Of a chunk's entries those that are in no attempt."""
+    tried = {place for attempt in attempts_of_chunk(db, campaign_id, number, living) for place in attempt.indices}
+    return [place for place in range(_entries(db, campaign_id, number)) if place not in tried]

@@ -146,7 +146,9 @@ class PgServer:
             hint = "Nothing more is sent until there is room on the database's disk; then it goes on."
         elif is_outage(error):
             hint = "See that the database runs, is reached from here, and lets this user in."
-        return JournalError(f"{self.place} cannot be {what}: {text}", hint=hint)
+        explained = JournalError(f"{self.place} cannot be {what}: {text}", hint=hint)
+        explained.is_outage = is_outage(error)
+        return explained
 
     def version(self) -> int:
         """How many migrations the database has. Raises JournalError."""

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from bulksend.event import BounceKind, EventType, MailEvent, Suppression
+from bulksend.event import BounceKind, EventType, MailEvent, Suppression, SuppressionReason
 from bulksend.journal.befell import REFUSED, Mail, Tallies, suppression_reason
 from bulksend.journal.database import Database
 from bulksend.journal.events import EventRecords, Recorded
@@ -84,10 +84,30 @@ BECAME = Into(
     (("campaign_id", "text"), ("what", "text"), ("rows", "bigint")),
     "ON CONFLICT (campaign_id, what) DO UPDATE SET rows = became.rows + excluded.rows",
 )
+WEIGHTIEST_FIRST = (
+    SuppressionReason.UNSUBSCRIBE,
+    SuppressionReason.COMPLAINT,
+    SuppressionReason.MANUAL,
+    SuppressionReason.BOUNCE,
+)
+"""Of several reasons the weightiest is kept: a bounce may pass, and what a person has asked for stays."""
+
+
+def _place(table: str) -> str:
+    """In that order."""
+    places = (f"WHEN '{reason}' THEN {place}" for place, reason in enumerate(WEIGHTIEST_FIRST))
+    return f"CASE {table}.reason {' '.join(places)} END"
+
+
 SUPPRESSION = Into(
     "suppression",
     (("address", "text"), ("reason", "text"), ("source", "text"), ("at", "double precision")),
     "ON CONFLICT (address) DO NOTHING",
+)
+WEIGHTIER = replace(
+    SUPPRESSION,
+    tail="ON CONFLICT (address) DO UPDATE SET reason = excluded.reason, source = excluded.source, at = excluded.at "
+    f"WHERE {_place('excluded')} < {_place('suppression')}",
 )
 
 
@@ -142,8 +162,7 @@ class Recording(EventRecords):
                 batch.types[kind] += self._insert(db, UNTAGGED, [(key, kind.value) for key in sorted(keys)])
             suppressed = 0
             if batch.suppressions:
-                self._suppress_alone(db)
-                suppressed = self._insert(db, SUPPRESSION, [_suppression_row(s) for s in batch.suppressions.values()])
+                suppressed = self._suppress(db, batch.suppressions)
         return Recorded(
             {kind: count for kind, count in batch.types.items() if count},
             batch.bounces,
@@ -156,10 +175,20 @@ class Recording(EventRecords):
         """See EventRecords."""
         left = iter(suppressions)
         new = 0
-        while some := {s.address: _suppression_row(s) for s in islice(left, SUPPRESSED_AT_ONCE)}:
+        while some := list(islice(left, SUPPRESSED_AT_ONCE)):
             with self._deciding() as db:
-                self._suppress_alone(db)
-                new += self._insert(db, SUPPRESSION, list(some.values()))
+                new += self._suppress(db, some)
+        return new
+
+    def _suppress(self, db: Database, suppressions: Iterable[Suppression]) -> int:
+        """Returns how many are new. Of those known the number stays: there is nobody new not to write to."""
+        self._suppress_alone(db)
+        rows: dict[str, tuple[object, ...]] = {}
+        for suppression in sorted(suppressions, key=lambda one: WEIGHTIEST_FIRST.index(one.reason)):
+            rows.setdefault(_address(suppression.address), _suppression_row(suppression))
+        new = self._insert(db, SUPPRESSION, list(rows.values()))
+        if new < len(rows):
+            self._insert(db, WEIGHTIER, list(rows.values()))
         return new
 
     def _take_up(self, db: Database, campaign_id: str, batch: _Batch) -> None:
@@ -215,7 +244,7 @@ class _Batch:
         self.types: Counter[EventType] = Counter()
         self.bounces: Counter[BounceKind] = Counter()
         self.news: set[str] = set()
-        self.suppressions: dict[str, Suppression] = {}
+        self.suppressions: list[Suppression] = []
         for event in events:
             if event.published and _is_tagged(event):
                 self.tagged[event.campaign_id].append(_bounded(event, now))
@@ -268,8 +297,9 @@ class _Batch:
             self.news.add(mail.campaign_id)
             reason = suppression_reason(event)
             if reason is not None:
-                for address in event.recipients:
-                    self.suppressions.setdefault(address, Suppression(address, reason, mail.message_id, event.at))
+                self.suppressions += [
+                    Suppression(address, reason, mail.message_id, event.at) for address in event.recipients
+                ]
 
 
 def joined(recipients: Sequence[str]) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import ClassVar, TypeVar
 
 from bulksend.errors import CampaignBusyError, CampaignUnknownError, NameTakenError
@@ -26,6 +26,8 @@ from bulksend.journal.evidence import (
     paired,
     proves_anything,
     settle_proved,
+    tried_most,
+    untried_places,
 )
 from bulksend.journal.forgetting import (
     blank_all_texts,
@@ -42,6 +44,7 @@ from bulksend.journal.forgetting import (
     take_over,
 )
 from bulksend.journal.history import ChunkHistory, history_of
+from bulksend.journal.patience import patiently
 from bulksend.journal.reading import (
     Sender,
     Submitted,
@@ -377,6 +380,16 @@ class Records(ABC):
         with self.reading() as db:
             return open_numbers(db, campaign.id)
 
+    def tried_most(self, campaign: Campaign) -> tuple[int, float]:
+        """How many entries were tried, at most, and when the latest attempt was made (epoch seconds; 0 for none)."""
+        with self.reading() as db:
+            return tried_most(db, campaign.id)
+
+    def untried_places(self, campaign: Campaign, number: int) -> list[int]:
+        """Places of a chunk's entries that are in no attempt."""
+        with self.reading() as db:
+            return untried_places(db, campaign.id, number, self._living())
+
     def doubted_places(self, campaign: Campaign, number: int) -> list[int]:
         """Places of a chunk's entries that were ever in doubt, and are not accepted."""
         living = self._living()
@@ -401,10 +414,10 @@ class Records(ABC):
         with self.reading() as db:
             return paired(db, campaign.id, number, mails)
 
-    def halt(self, campaign: Campaign, halt: Halt) -> bool:
+    def halt(self, campaign: Campaign, halt: Halt, *, only_from: Collection[CampaignState] = HALTED_FROM) -> bool:
         """Stop a campaign that is being sent, or is to be, by whatever process; whether it was."""
         with self.deciding() as db:
-            return move(db, campaign.id, CampaignState.HALTED, halt, HALTED_FROM, self.now())
+            return move(db, campaign.id, CampaignState.HALTED, halt, only_from, self.now())
 
     def sent_by_minute(self, account: str, region: str, since: float) -> list[tuple[float, int]]:
         """(start of a minute in epoch seconds, recipients that count against the quota); unanswered counts as sent."""
@@ -532,11 +545,11 @@ class Records(ABC):
     async def _settle_heard(self, campaign_id: str, number: int, rows: Mapping[int, int]) -> bool:
         """What events prove of these entries of a chunk (place by row) is settled before they are sent again.
 
-        Whether anything was heard of them.
+        Whether anything was heard of them. As the writer's, an outage of the store of events is waited for.
         """
         if self.evidence is None or not rows:
             return False
-        evidence = list(await asyncio.to_thread(self.evidence, campaign_id, list(rows)))
+        evidence = list(await patiently(partial(self.evidence, campaign_id, list(rows))))
         if not evidence:
             return False
         mails = mails_by_place(evidence, rows)

@@ -5,6 +5,9 @@ ALTER TABLE campaign ADD COLUMN safety TEXT NOT NULL DEFAULT '{}';   -- JSON obj
 ALTER TABLE campaign ADD COLUMN armed_at REAL;                       -- the breaker judges what was sent since then
 ALTER TABLE campaign ADD COLUMN canary_passed_at REAL;
 
+-- Whether there ever was a file of events: who is suppressed is in it, and nobody must think that nobody is if it is lost.
+ALTER TABLE store ADD COLUMN has_events INTEGER NOT NULL DEFAULT FALSE;
+
 DROP VIEW entry_attempt;
 CREATE TABLE settlement_4 (
     id          INTEGER PRIMARY KEY,

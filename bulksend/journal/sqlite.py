@@ -109,6 +109,17 @@ class SqliteJournal(Records):
         """See `sending`."""
         return self.sending()
 
+    def has_events(self) -> bool:
+        """Whether there ever was a file of events: see SqliteEvents."""
+        with self.reading() as db:
+            (found,) = db.execute("SELECT has_events FROM store").fetchone()
+        return bool(found)
+
+    def remember_events(self, *, there: bool) -> None:
+        """Keep what `has_events` tells. Durable."""
+        with self.deciding() as db:
+            db.execute("UPDATE store SET has_events = ?", (there,))
+
     def clear_free_space(self) -> None:
         """Leave no trace of what was removed, in the file or beside it. Only inside `sending()`.
 

@@ -9,11 +9,11 @@ from contextlib import closing, contextmanager
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import orjson
 
-from bulksend.errors import JournalError
+from bulksend.errors import EventStoreError
 from bulksend.journal.connections import Connections
 from bulksend.journal.database import Database
 from bulksend.journal.event_tables import EventTables
@@ -31,18 +31,34 @@ ROWS_AT_ONCE = 100
 CACHE_BYTES = 16_000_000
 
 
+class Memory(Protocol):
+    """What remembers, elsewhere, that there is a file: the journal."""
+
+    def has_events(self) -> bool:
+        """Whether there ever was one."""
+        ...
+
+    def remember_events(self, *, there: bool) -> None:
+        """There is one; or it is lost, and given up."""
+        ...
+
+
 class SqliteEvents(EventTables):
-    """Made by the first that writes: while there is no file, nothing was heard, and nobody is suppressed.
+    """Made by the first that writes: while there never was a file, nothing was heard, and nobody is suppressed.
+
+    If `memory` knows of one and it is gone, it is lost, and with it whom not to write to: that is never taken for an
+    empty list.
 
     Raises:
-        JournalError: the file cannot be opened, is damaged or was made by a newer version.
+        EventStoreError: the file cannot be opened, is damaged, is lost or was made by a newer version.
     """
 
     listed_numbers: ClassVar[str] = "SELECT value FROM json_each(?)"
     listed_texts: ClassVar[str] = "SELECT value FROM json_each(?)"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, memory: Memory | None = None) -> None:
         self.path = path
+        self._memory = memory
         self._made = threading.Event()
         self._preparing = threading.Lock()
         self._connections = Connections(self._connect)
@@ -56,12 +72,19 @@ class SqliteEvents(EventTables):
                 db.execute("VACUUM")
                 (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.Error as error:
-            raise JournalError(f"{self.path} cannot be written: {error}") from error
+            raise EventStoreError(f"{self.path} cannot be written: {error}") from error
         if busy:
-            raise JournalError(
+            raise EventStoreError(
                 f"{self.path} is being read, so that its free space cannot be cleared",
                 hint="End what reads it, then run the same command again.",
             )
+
+    def begin_anew(self) -> bool:
+        """Go on with an empty store where the file is lost; whether it is."""
+        if self._memory is None or not self._memory.has_events() or not self._is_empty():
+            return False
+        self._memory.remember_events(there=False)
+        return True
 
     # The file ---------------------------------------------------------------------------------------------------------
 
@@ -77,7 +100,7 @@ class SqliteEvents(EventTables):
                 yield db
                 db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise JournalError(f"{self.path} cannot be read: {error}") from error
+            raise EventStoreError(f"{self.path} cannot be read: {error}") from error
 
     @contextmanager
     def _deciding(self) -> Iterator[Database]:
@@ -88,27 +111,61 @@ class SqliteEvents(EventTables):
                 yield db
                 db.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
-            raise JournalError(f"{self.path} cannot be written: {error}") from error
+            raise EventStoreError(f"{self.path} cannot be written: {error}") from error
 
     def _is_there(self) -> bool:
         """Whether anything was ever written; an older file is brought up to date."""
         if self._made.is_set():
+            self._refuse_removed()
             return True
-        try:
-            if not self.path.exists() or self.path.stat().st_size == 0:
-                return False
-            with closing(self._connect()) as db:
-                (version,) = db.execute("PRAGMA user_version").fetchone()
-        except (sqlite3.Error, OSError) as error:
-            raise JournalError(f"{self.path} cannot be opened: {error}") from error
-        if version == 0:  # whoever made it was killed, or is about to go on
+        expected = self._is_expected()
+        if self._is_empty():
+            if expected:
+                raise self._lost()
             return False
         self._make()
         return True
 
+    def _is_empty(self) -> bool:
+        """Whether there is no file, or whoever made it was killed, or is about to go on."""
+        try:
+            if not self.path.exists() or self.path.stat().st_size == 0:
+                return True
+            with closing(self._connect()) as db:
+                (version,) = db.execute("PRAGMA user_version").fetchone()
+        except (sqlite3.Error, OSError) as error:
+            raise EventStoreError(f"{self.path} cannot be opened: {error}") from error
+        return bool(version == 0)
+
+    def _is_expected(self) -> bool:
+        """Asked before the file is looked for: another process makes it first, and has it remembered then."""
+        return self._memory is not None and self._memory.has_events()
+
+    def _refuse_removed(self) -> None:
+        """What is written to a file that has no name any more is lost with it."""
+        try:
+            there = self.path.exists()
+        except OSError as error:
+            raise EventStoreError(f"{self.path} cannot be opened: {error}") from error
+        if not there:
+            raise self._lost()
+
+    def _lost(self) -> EventStoreError:
+        """Whoever plans now would write to everybody who has unsubscribed."""
+        return EventStoreError(
+            f"{self.path} is {'empty' if self.path.exists() else 'missing'}, and the journal knows that there was one: "
+            "it is lost, and with it whom not to write to, and what became of the mails",
+            hint="Restore it from a backup, with its -wal file if there is one. Only if there is none: bulksend "
+            "suppression anew begins an empty one; then import or sync what you know from elsewhere before you send.",
+        )
+
     def _make(self) -> None:
         if self._made.is_set():
+            self._refuse_removed()
             return
+        expected = self._is_expected()
+        if expected and self._is_empty():
+            raise self._lost()
         with self._preparing:
             if self._made.is_set():
                 return
@@ -120,7 +177,7 @@ class SqliteEvents(EventTables):
                     db.execute("BEGIN IMMEDIATE")  # another process may be making it
                     (version,) = db.execute("PRAGMA user_version").fetchone()
                     if version > SCHEMA_VERSION:
-                        raise JournalError(
+                        raise EventStoreError(
                             f"{self.path} was made by a newer bulksend (format {version}, this one reads "
                             f"{SCHEMA_VERSION})",
                             hint="Use the version that made it, or a newer one.",
@@ -129,7 +186,9 @@ class SqliteEvents(EventTables):
                         db.execute(statement)
                     db.execute("COMMIT")
             except (sqlite3.Error, OSError) as error:
-                raise JournalError(f"{self.path} cannot be opened: {error}") from error
+                raise EventStoreError(f"{self.path} cannot be opened: {error}") from error
+            if self._memory is not None and not expected:
+                self._memory.remember_events(there=True)
             self._made.set()
 
     def _connect(self) -> sqlite3.Connection:

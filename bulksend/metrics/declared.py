@@ -163,7 +163,8 @@ CIRCUITS_OPEN = _gauge(
 BREAKERS_BLIND = _gauge(
     Topic.SENDING,
     "bulksend_breakers_blind",
-    "Campaigns of this process that are sent, and whose breaker cannot judge, since no events come in.",
+    "Campaigns of this process that are sent, and whose breaker cannot judge, since no events of what was sent lately "
+    "come in.",
 )
 
 # Quota and pace -------------------------------------------------------------------------------------------------------

@@ -21,11 +21,12 @@ LINES_AT_ONCE = 5_000
 MAX_LINE_CHARS = 1_000
 
 
-def addresses_in(path: Path, column: str) -> Iterator[tuple[Sequence[str], int]]:
-    """The addresses of a file as duplicates are compared, some thousands at a time; and how many were none.
+def addresses_in(path: Path, column: str) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
+    """The addresses of a file as duplicates are compared, some thousands at a time; and the rows that had none.
 
     A name that ends in .txt is of a file with an address on each line; any other is read as a campaign's list is, and
-    `column` says where its addresses are. Empty cells and lines are passed over. Holds little in memory.
+    `column` says where its addresses are. Empty cells and lines are passed over. Rows are numbered from 1, as
+    in results; those of a .txt file are its lines. Holds little in memory.
 
     Raises:
         ListError: it cannot be read, or has no such column.
@@ -41,25 +42,32 @@ def addresses_in(path: Path, column: str) -> Iterator[tuple[Sequence[str], int]]
                 hint="Name the column of addresses with --column, or give a .txt file an address on each line.",
             )
         for block in rows.blocks((column,)):
+            if block.faults:
+                yield [], [fault.row for fault in block.faults]
             found = filled(block.columns[column])
             for start in range(0, len(found), LINES_AT_ONCE):
                 good, bad = _judged(found.slice(start, LINES_AT_ONCE))
-                yield good, bad
-            if block.faults:
-                yield [], len(block.faults)
+                yield good, [block.rows[start + place].as_py() for place in bad]
 
 
-def _of_lines(path: Path) -> Iterator[tuple[Sequence[str], int]]:
+def _of_lines(path: Path) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
+    number = 1
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             while lines := list(islice(iter(lambda: file.readline(MAX_LINE_CHARS), ""), LINES_AT_ONCE)):
-                yield _judged(pa.array([line.strip() for line in lines], pa.string()))
+                numbers = []
+                for line in lines:  # what is longer than may be read at once comes in parts
+                    numbers.append(number)
+                    number += line.endswith("\n")
+                good, bad = _judged(pa.array([line.strip() for line in lines], pa.string()))
+                yield good, [numbers[place] for place in bad]
     except OSError as error:
         raise ListError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _judged(texts: pa.Array) -> tuple[list[str], int]:  # type: ignore[type-arg]
+def _judged(texts: pa.Array) -> tuple[list[str], list[int]]:  # type: ignore[type-arg]
+    """The good ones, and the places of those that are none and not empty."""
     canonical, refused = addresses.check(texts)
     keys = addresses.comparison_keys(canonical).to_pylist()
-    empty = sum(not texts[place].as_py().strip() for place in refused)
-    return [key for key in keys if key is not None], len(refused) - empty
+    bad = [place for place in refused if texts[place].as_py().strip()]
+    return [key for key in keys if key is not None], bad

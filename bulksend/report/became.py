@@ -27,8 +27,8 @@ FATES = {
 class Became:
     """Rows of a campaign by what became of their mails: a row counts in each that befell it, once.
 
-    `rows` are those of which anything was heard, `copies` those with more than one mail. `last_at` is when the latest
-    event was recorded, in epoch seconds; None if none was.
+    `rows` are those of which anything was heard, `copies` those with more than one mail that SES did not refuse.
+    `last_at` is when the latest event was recorded, in epoch seconds; None if none was.
     """
 
     rows: int = 0

@@ -29,6 +29,9 @@ _ALL = 1000
 _WORDS = re.compile(r"_|(?<=[a-z])(?=[A-Z])")
 """Where SES's words are made of words, and so may be broken."""
 
+_NOT_ACCEPTED = frozenset({"rejected", "rendering failed"})
+"""SES had accepted these and did not send them: they are dead, and no part of those accepted."""
+
 _SKIPPED = {
     SkipReason.INVALID: ("invalid", "The address, or what belongs to the mail, cannot be sent."),
     SkipReason.DUPLICATE: ("duplicate", "The address has a row before this one, and gets that mail."),
@@ -171,8 +174,9 @@ def _became(report: CampaignReport) -> str:
     became = report.became
     if became.last_at is None:
         return ""
+    accepted = report.tally.accepted
     listed = [
-        (f"{words[0].upper()}{words[1:]}", f"{count:,}", _share(count, report.tally.rows))
+        (f"{words[0].upper()}{words[1:]}", f"{count:,}", "–" if words in _NOT_ACCEPTED else _share(count, accepted))
         for words, count in became_in_words(became)
     ]
     counted = table(
@@ -185,12 +189,19 @@ def _became(report: CampaignReport) -> str:
     copies = ""
     if became.copies:
         copies = (
-            f"<p>Of {some(became.copies, 'row')} SES has made more than one mail: a request was sent again though it "
+            f"<p>Of {some(became.copies, 'row')} SES has sent more than one mail: a request was sent again though it "
             "had been accepted, or somebody decided so.</p>"
+        )
+    judged = ""
+    if report.campaign.halt is not None:
+        judged = (
+            " A canary or a breaker judges by mails sent in the time that it names, and only by those of which it is "
+            "known whether they arrived, so its share may be another."
         )
     return (
         f"<section><h2>Delivered and bounced</h2><p>By events of {some(became.rows, 'row')}, the latest of "
-        f"{instant(became.last_at)}. SES reports what it hears; what it has not heard may come later, or never.</p>"
+        f"{instant(became.last_at)}. SES reports what it hears; what it has not heard may come later, or never. "
+        f"The share is of the {some(accepted, 'row')} that SES has accepted so far.{judged}</p>"
         f"{counted}{why if report.bounced.total else ''}{copies}</section>"
     )
 

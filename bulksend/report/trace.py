@@ -15,6 +15,9 @@ from bulksend.model import CampaignState, EntryState
 __all__ = ["Step", "Trace", "TracedMail", "answer_of", "event_in_words", "print_trace", "trace_facts"]
 
 
+_REFUSED = frozenset({EventType.REJECT, EventType.RENDERING_FAILURE})
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing that happened; `at` is epoch seconds, `row` is of the campaign's list. Empty for what is not known.
@@ -34,7 +37,8 @@ class Step:
 class TracedMail:
     """A row of a campaign's list, and what became of it as journal and events tell.
 
-    `at` is when its state was come by, in epoch seconds; `events` are in the order in which they happened.
+    `at` is when its state was come by, in epoch seconds; `events` are in the order in which they happened. `decided_at`
+    is when a person decided what to take for true of a doubt, with `reason`; None where SES itself has told.
     """
 
     campaign: str
@@ -46,6 +50,7 @@ class TracedMail:
     at: float | None
     attempts: int
     events: Sequence[MailEvent] = ()
+    decided_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +122,15 @@ def event_in_words(event: MailEvent) -> str:
 def answer_of(mail: TracedMail) -> str:
     """Whether it was got, and why not, in one sentence."""
     row = "" if mail.row is None else f", row {mail.row}"
-    return f"{mail.campaign}{row}: {_by_events(mail) or _by_journal(mail)}"
+    return f"{mail.campaign}{row}: {_by_events(mail) or _by_person(mail) or _by_journal(mail)}"
 
 
 def _by_events(mail: TracedMail) -> str:
-    """By the gravest of what events tell; empty where they decide nothing."""
-    last: dict[EventType, MailEvent] = {event.type: event for event in mail.events}
-    bounces = [event for event in mail.events if event.type is EventType.BOUNCE]
+    """By the gravest of what events tell; empty where they decide nothing. A mail that was sent outdoes one refused."""
+    refused = {event.message_id for event in mail.events if event.type in _REFUSED}
+    events = [event for event in mail.events if event.message_id not in refused] or mail.events
+    last: dict[EventType, MailEvent] = {event.type: event for event in events}
+    bounces = [event for event in events if event.type is EventType.BOUNCE]
     return _unsent(last) or _complained(last) or _lost(last, bounces) or _got(mail, last) or _on_its_way(last, bounces)
 
 
@@ -178,6 +185,15 @@ def _on_its_way(last: Mapping[EventType, MailEvent], bounces: Sequence[MailEvent
     if delayed is None:
         return ""
     return f"not yet, SES has it, and its delivery was delayed at {_instant(delayed.at)}{_because(delayed)}"
+
+
+def _by_person(mail: TracedMail) -> str:
+    """Where only a person's word is known: whoever decides a doubt knows no better than SES told."""
+    if mail.decided_at is None or (mail.events and mail.state is EntryState.ACCEPTED):
+        return ""
+    done = "given up" if mail.state is EntryState.DEAD else "taken for accepted"
+    who = f"it was {done} by a person at {_instant(mail.decided_at)}"
+    return f"not known, no answer told whether SES accepted it; {who}: {mail.reason}"
 
 
 def _by_journal(mail: TracedMail) -> str:

@@ -20,13 +20,23 @@ LEAST_HEARD = 20
 """Fewer mails of a canary tell nothing, unless it has no more."""
 LEAST_OF_A_RATE = 2
 """One bounce, or one complaint, is no rate yet."""
+REFUSED_LIMIT = 0.05
+"""The part of the mails that SES may accept and then refuse (Reject, Rendering Failure) before something is wrong."""
+
+
+SAID = {
+    "bounces": "bounced for good",
+    "complaints": "were complained of",
+    "refusals": "were accepted by SES and never sent (Reject or Rendering Failure)",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
     """Mails of which it is known what became of them: delivered, bounced for good, complained of; or never sent.
 
-    What SES accepted and did not send (`unsent`) is known, but is no part of a rate.
+    What SES accepted and did not send (`unsent`) is known, but is no part of the rates that SES reckons. `refused` are
+    those of it that no suppression list explains: a Reject or a Rendering Failure.
     `sent` are all that went out in the same time, where nothing was delivered: either every mail bounced, or nobody has
     Delivery events published; their part of what was sent is right in both cases. Else it is 0, and not looked at.
     """
@@ -36,6 +46,7 @@ class Heard:
     complained: int
     unsent: int = 0
     sent: int = 0
+    refused: int = 0
 
     @property
     def known(self) -> int:
@@ -45,13 +56,20 @@ class Heard:
     @property
     def sample(self) -> int:
         """Mails by which the rates are reckoned."""
-        heard = self.delivered + self.bounced
+        return self._of_all(self.delivered + self.bounced)
+
+    @property
+    def tried(self) -> int:
+        """Mails of which the refused are a part."""
+        return self._of_all(self.delivered + self.bounced + self.refused)
+
+    def _of_all(self, heard: int) -> int:
         return heard if self.delivered else max(heard, self.sent)
 
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """A rate above its limit: `count` of `sample` mails. `what` is "bounces" or "complaints"."""
+    """A rate above its limit: `count` of `sample` mails. `what` is "bounces", "complaints" or "refusals"."""
 
     what: str
     count: int
@@ -59,9 +77,8 @@ class Excess:
     limit: float
 
     def __str__(self) -> str:
-        said = "bounced for good" if self.what == "bounces" else "were complained of"
         return (
-            f"{self.count:,} of {self.sample:,} mails {said}: {share_in_words(self.count / self.sample)}, "
+            f"{self.count:,} of {self.sample:,} mails {SAID[self.what]}: {share_in_words(self.count / self.sample)}, "
             f"and the limit is {share_in_words(self.limit)}"
         )
 
@@ -83,10 +100,9 @@ def surely_above(count: int, sample: int, limit: float) -> bool:
 
 def judge(limits: Breaker, heard: Heard, *, min_sample: int | None = None) -> Excess | None:
     """What is beyond doubt above its limit, if anything is. `min_sample` is the breaker's own, if not given."""
-    if heard.sample < (limits.min_sample if min_sample is None else min_sample):
-        return None
+    least = limits.min_sample if min_sample is None else min_sample
     for excess in _excesses(limits, heard):
-        if surely_above(excess.count, excess.sample, excess.limit):
+        if excess.sample >= least and surely_above(excess.count, excess.sample, excess.limit):
             return excess
     return None
 
@@ -96,7 +112,8 @@ class CanarySent:
     """How far the entries of a canary are; `last_at` is when the latest request with any of them went out.
 
     `under_way` have no final answer yet; `untried` of them were in no request so far. Those that are neither accepted
-    nor under way are dead or in doubt: nothing is awaited of them. Times are epoch seconds.
+    nor under way are dead or in doubt: nothing is awaited of them. A mail that SES refused after all is `accepted`
+    until the journal has settled that. Times are epoch seconds.
     """
 
     entries: int
@@ -126,17 +143,22 @@ def judge_canary(
     """The verdict on a canary at `now`; `deadline` is None while it has not all gone out. Times are epoch seconds.
 
     It passes when of every mail that SES accepted it is known whether it arrived, or at the deadline when that is known
-    of half of them, and of 20.
+    of half of them, and of 20. What SES refused after all counts as neither: it has a limit of its own.
     """
     sure = judge(limits, heard, min_sample=LEAST_HEARD)
     if sure is not None:
         return sure
-    if sent.under_way == 0 and sent.accepted and heard.known >= sent.accepted:
-        return _first(limits, heard) or CanaryVerdict.PASS
+    known = heard.known - heard.refused  # those leave `accepted`, sooner or later
+    if sent.under_way == 0 and known >= sent.accepted:
+        excess = _first(limits, heard)
+        if excess is not None:
+            return excess
+        if sent.accepted:
+            return CanaryVerdict.PASS
     if deadline is None or sent.untried or now < deadline:
         return CanaryVerdict.WAIT
     awaited = sent.accepted + sent.under_way
-    if not awaited or heard.known < max(awaited / 2, min(LEAST_HEARD, awaited)):
+    if not awaited or known < max(awaited / 2, min(LEAST_HEARD, awaited)):
         return CanaryVerdict.CANNOT_JUDGE
     return _first(limits, heard) or CanaryVerdict.PASS
 
@@ -149,8 +171,9 @@ def _first(limits: Breaker, heard: Heard) -> Excess | None:
     return None
 
 
-def _excesses(limits: Breaker, heard: Heard) -> tuple[Excess, Excess]:
+def _excesses(limits: Breaker, heard: Heard) -> tuple[Excess, ...]:
     return (
         Excess("bounces", heard.bounced, heard.sample, limits.bounce_limit),
         Excess("complaints", heard.complained, heard.sample, limits.complaint_limit),
+        Excess("refusals", heard.refused, heard.tried, REFUSED_LIMIT),
     )

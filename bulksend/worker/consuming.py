@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -39,6 +39,8 @@ TRY_AGAIN_S = 10.0
 LAST_S = 30.0
 """So long after the first signal the process is gone, whatever it waits for; three times as soon after the second."""
 ENDED_WITHIN_S = 25.0
+MAX_LOOKED_FOR = 10_000
+"""Campaigns of which it is remembered that they were looked for in the journal."""
 
 OnRecorded = Callable[[frozenset[str]], None]
 """Told in the event loop, after each batch, of which campaigns there is news: their ids."""
@@ -57,6 +59,37 @@ class Consumed:
         self.unreadable += fact.unreadable
 
 
+class _Strangers:
+    """Tells, once of each, of campaigns that this store does not know: their events are missing in another store."""
+
+    def __init__(self, store: Store, thread: Executor) -> None:
+        self._store = store
+        self._thread = thread
+        self._looked_for: set[str] = set()
+
+    def look(self, campaign_ids: Collection[str]) -> None:
+        """In the thread, since the journal is asked."""
+        new = [one for one in campaign_ids if one not in self._looked_for]
+        if new and len(self._looked_for) < MAX_LOOKED_FOR:
+            self._looked_for.update(new)
+            self._thread.submit(self._look, new)
+
+    def _look(self, campaign_ids: Collection[str]) -> None:
+        for campaign_id in campaign_ids:
+            try:
+                known = self._store.journal.of_id(campaign_id) is not None
+            except BulksendError:
+                self._looked_for.discard(campaign_id)  # with its next event
+                continue
+            if not known:
+                structlog.get_logger().warning(
+                    "events were recorded of a campaign that this store does not have",
+                    campaign_id=campaign_id,
+                    remedy="If another store has it, give each store a queue of its own: what is taken from a queue "
+                    "is missing in the other store. See docs/EVENTS.md, One queue, one store.",
+                )
+
+
 @dataclass(slots=True)
 class _Watch:
     """Who is told by the consumer of one queue."""
@@ -64,6 +97,7 @@ class _Watch:
     audience: Audience
     consumed: Consumed
     on_recorded: OnRecorded
+    strangers: _Strangers
     log: structlog.typing.FilteringBoundLogger
     trouble: str = ""
     """What was told last, and is not over."""
@@ -73,11 +107,16 @@ class _Watch:
         self.consumed.observe(fact)
         self.audience.observe(fact)
         if campaigns:
+            self.strangers.look(campaigns)
             self.on_recorded(campaigns)
 
     def left(self, reason: str) -> None:
         """See Listener."""
         self.log.warning("a message cannot be read, and is none of SES's events", because=reason)
+
+    def unburied(self, error: BulksendError) -> None:
+        """See Listener."""
+        self.log.warning("messages that cannot be read stay in the queue", error=error.message, remedy=error.hint)
 
     def held_up(self, error: BulksendError) -> None:
         """See Listener."""
@@ -217,9 +256,9 @@ def _intakes(  # noqa: PLR0917  the parts to wire
     on_recorded: OnRecorded,
     thread: Executor,
 ) -> list[_Intake]:
-    audience = Audience(observers)
+    audience, strangers = Audience(observers), _Strangers(store, thread)
     return [
-        _Intake(url, store, settings, audience, metrics, on_recorded, thread)
+        _Intake(url, store, settings, audience, metrics, on_recorded, strangers, thread)
         for url in dict.fromkeys(settings.events.queues or ())
     ]
 
@@ -235,6 +274,7 @@ class _Intake:
         audience: Audience,
         metrics: Metrics | None,
         on_recorded: OnRecorded,
+        strangers: _Strangers,
         thread: Executor,
     ) -> None:
         self.url = url
@@ -245,6 +285,7 @@ class _Intake:
         self._audience = audience
         self._metrics = metrics
         self._on_recorded = on_recorded
+        self._strangers = strangers
         self._thread = thread
         self._log = structlog.get_logger().bind(queue=place_of(url).name)
         self._consumer: Consumer | None = None
@@ -307,6 +348,6 @@ class _Intake:
             if self._metrics is not None:
                 region = place.region or self._access.region or ""
                 observers.append(stack.enter_context(self._metrics.account(place.account, region)))
-            watch = _Watch(Audience(observers), self.consumed, self._on_recorded, self._log)
+            watch = _Watch(Audience(observers), self.consumed, self._on_recorded, self._strangers, self._log)
             watch.audience.observe(EventsHeldUp(""))
             yield watch

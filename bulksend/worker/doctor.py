@@ -26,6 +26,7 @@ from bulksend.worker.access import aws_access
 from bulksend.worker.contacts import fetched_beginning
 from bulksend.worker.examined import (
     Examined,
+    LinksAsFound,
     ListAsFound,
     QueueAsFound,
     RegionAsFound,
@@ -35,7 +36,7 @@ from bulksend.worker.examined import (
 )
 from bulksend.worker.multiregion import without_endpoint
 from bulksend.worker.outlook import outlook_of, sent_lately
-from bulksend.worker.planning import plan
+from bulksend.worker.planning import NOBODY_LISTENS, differences, plan, waits_for_events
 from bulksend.worker.regions import read_endpoint, read_region
 from bulksend.worker.running import pace_of
 from bulksend.worker.samples import filled, samples_of, suppressed_in
@@ -49,6 +50,8 @@ TRIAL_ROWS = 1000
 CONNECT_WITHIN_S, ANSWER_WITHIN_S = 5.0, 10.0
 JOURNAL_BYTES = 120
 """Of an entry, in the journal: mostly its message id."""
+LINKS = "unsubscribe.url"
+"""Frozen with a campaign that has [unsubscribe]."""
 GROWTH = 3
 """A snapshot, and what making it needs, against the list's own size."""
 
@@ -78,8 +81,11 @@ class _Examination:
         store, campaign = self._store(folder, named, file)
         self._add(campaign=file.name if file is not None else named or "")
         access = self._bind(campaign)
+        self._look_at_links(file, campaign)
         if campaign is not None:
             assert store is not None
+            if file is not None:
+                campaign = self._compare(campaign, file)
             self._planned(store, campaign)
         elif file is not None:
             self._trial(file)
@@ -149,18 +155,44 @@ class _Examination:
         self._add(binding=binding)
         return replace(access, region=binding.region)
 
+    def _look_at_links(self, file: CampaignFile | None, campaign: Campaign | None) -> None:
+        frozen = {} if campaign is None else campaign.frozen
+        if LINKS not in frozen and (file is None or file.unsubscribe is None):
+            return
+        store, key_file = self._settings.store, self._settings.unsubscribe.key_file
+        is_shared = store is not None and not store.startswith(SQLITE)
+        answered = self._settings.http.public_listen != "off"
+        self._add(links=LinksAsFound(has_keys=key_file is not None or not is_shared, answered=answered))
+
+    def _compare(self, campaign: Campaign, file: CampaignFile) -> Campaign:
+        """The campaign with what the file may change of it; what it may not is found to differ."""
+        try:
+            found = differences(campaign, file, self._settings, self._found.binding or campaign.binding)
+        except BulksendError as error:
+            found = [error.message]
+        self._add(differs=tuple(found))
+        return replace(campaign, schedule=file.schedule.as_schedule(), safety=file.safety.as_safety())
+
     def _planned(self, store: Store, campaign: Campaign) -> None:
-        self._add(sending=Sending.of_campaign(campaign), on_top=_on_top(campaign), needs_events=_needs_events(campaign))
+        self._add(
+            state=campaign.state,
+            halt=campaign.halt,
+            sending=Sending.of_campaign(campaign),
+            on_top=_on_top(campaign),
+            needs_events=waits_for_events(campaign),
+        )
         try:
             store.refuse_pruned(campaign)
-            tally = store.journal.tally(campaign)
+            with store.journal.history(campaign) as (tally, chunks):
+                states = {chunk.number: bytes(chunk.ledger.states) for chunk in chunks}
+            is_cancelled = campaign.state is CampaignState.CANCELLED
             with store.read_snapshot(campaign) as reader:
                 samples = samples_of(reader)
-                suppressed = suppressed_in(reader, store.events.suppressed)
+                suppressed = suppressed_in(reader, store.events.suppressed, {} if is_cancelled else states)
         except BulksendError as error:
             self._add(list_fault=error.message, list_remedy=error.hint)
             return
-        left = tally.pending + tally.in_flight
+        left = 0 if is_cancelled else tally.pending + tally.in_flight
         recipients = (
             left
             if campaign.recipients == campaign.entries
@@ -190,12 +222,12 @@ class _Examination:
                 return
         self._add(
             sending=replace(Sending.of_campaign(campaign), endpoint_id=file.sender.endpoint_id or ""),
-            needs_events=_needs_events(campaign),
+            needs_events=waits_for_events(campaign),
             list=ListAsFound(
                 planned=False,
                 recipients=campaign.recipients,
                 samples=samples,
-                warnings=planned.warnings,
+                warnings=tuple(one for one in planned.warnings if one != NOBODY_LISTENS),  # said of the queues
                 most_rows=TRIAL_ROWS,
             ),
         )
@@ -324,11 +356,6 @@ def _on_top(campaign: Campaign) -> str:
         *(["its ramp"] if safety.ramp else []),
     ]
     return f"not counting {', '.join(said)}" if said else ""
-
-
-def _needs_events(campaign: Campaign) -> bool:
-    unsent = campaign.state not in (CampaignState.FINISHED, CampaignState.CANCELLED)
-    return campaign.safety.canary is not None and campaign.canary_passed_at is None and unsent
 
 
 def _size_of(file: CampaignFile) -> int:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import orjson
 
 from bulksend.config import CampaignFile
-from bulksend.model import Binding, Campaign
+from bulksend.model import Binding, Campaign, CampaignState, Halt
 from bulksend.ses.account import AccountDetails
 from bulksend.ses.identities import Identity
 from bulksend.ses.inquiry import Unknown
@@ -19,7 +19,17 @@ from bulksend.ses.templates import TemplateContent
 from bulksend.ses.tenants import Tenant
 from bulksend.worker.outlook import Outlook
 
-__all__ = ["Examined", "ListAsFound", "QueueAsFound", "RegionAsFound", "Rendering", "Sample", "Sending", "StoreAsFound"]
+__all__ = [
+    "Examined",
+    "LinksAsFound",
+    "ListAsFound",
+    "QueueAsFound",
+    "RegionAsFound",
+    "Rendering",
+    "Sample",
+    "Sending",
+    "StoreAsFound",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +109,7 @@ class Rendering:
 class ListAsFound:
     """The campaign's list. Where it is not `planned`, only its beginning was read.
 
-    `suppressed` counts those of its recipients to whom nothing is sent any more, by the store.
+    `recipients` are those that are left to send to; `suppressed` counts those of them that the store has suppressed.
     """
 
     planned: bool
@@ -148,6 +158,14 @@ class QueueAsFound:
 
 
 @dataclass(frozen=True, slots=True)
+class LinksAsFound:
+    """What the configuration has for the links of [unsubscribe]: keys, and a place where they are answered."""
+
+    has_keys: bool
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Examined:
     """All of it. What was not asked, as it is of no concern, is None."""
 
@@ -166,6 +184,12 @@ class Examined:
     reputation: tuple[ReputationEntity, ...] | Unknown | None = None
     findings: tuple[Finding, ...] | Unknown | None = None
     campaign: str = ""
+    state: CampaignState | None = None
+    """Of the campaign, once it is planned."""
+    halt: Halt | None = None
+    differs: tuple[str, ...] = ()
+    """What its file has otherwise than its plan."""
+    links: LinksAsFound | None = None
     sending: Sending | None = None
     list: ListAsFound | None = None
     list_fault: str = ""

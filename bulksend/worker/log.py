@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from contextlib import suppress
+from typing import Literal, TextIO, cast
 
 import structlog
 
@@ -48,9 +49,24 @@ def configure_log(level: str, form: Literal["auto", "text", "json"]) -> None:
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if text else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _StandardError())),
         cache_logger_on_first_use=False,
     )
+
+
+class _StandardError:
+    """Standard error as it is when something is written; that it is gone ends nothing that goes on."""
+
+    def write(self, text: str) -> int:
+        """Returns how much was written."""
+        with suppress(OSError, ValueError):
+            return sys.stderr.write(text)
+        return 0
+
+    def flush(self) -> None:
+        """See above."""
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 class RunLog:

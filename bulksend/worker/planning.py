@@ -25,7 +25,7 @@ from bulksend.worker.store import Store
 from bulksend.worker.suppression import look_up
 from bulksend.worker.templates import template_use
 
-__all__ = ["Planned", "plan", "policy_of"]
+__all__ = ["Planned", "differences", "plan", "policy_of", "unheard_canary", "waits_for_events"]
 
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 ID_LENGTH = 26
@@ -34,6 +34,10 @@ CONTACTS = "recipients.path"
 """Frozen with a campaign whose list is a contact list; of other lists the digest is what counts."""
 LIMIT = "limit"
 """Frozen with a campaign that was planned for the first rows only."""
+NOBODY_LISTENS = (
+    "events.queues is not set, so no events are taken in here, and the canary is judged by them: unless another "
+    "process takes them into this store, the campaign halts after it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,7 @@ def plan(
         UsageError: the campaign is known, and was pruned.
     """
     attached = read_attachments(file.content.attachments, file.path)
-    frozen = frozen_keys(file, attached)
-    if limit is not None:
-        frozen[LIMIT] = str(limit)
-    contacts = ContactSource.of(file.recipients.path)
-    if contacts is not None:
-        frozen[CONTACTS] = contacts.url  # it is not read anew to be compared
+    frozen = _frozen(file, attached, limit)
     binding = asyncio.run(find_binding(aws_access(settings)))
     if store.journal.find(file.name) is None:
         # Else, or if somebody else plans it at this moment, what is there already is compared.
@@ -89,7 +88,29 @@ def plan(
     policy, schedule, safety = policy_of(file), file.schedule.as_schedule(), file.safety.as_safety()
     if (policy, schedule, safety) != (known.policy, known.schedule, known.safety):
         store.journal.set_terms(known, policy, schedule, safety)
-    return Planned(store.journal.campaign(file.name), is_new=False)
+    campaign = store.journal.campaign(file.name)
+    return Planned(campaign, is_new=False, warnings=unheard_canary(campaign, settings))
+
+
+def differences(known: Campaign, file: CampaignFile, settings: Settings, binding: Binding) -> list[str]:
+    """What of a planned campaign is another in its file or its list by now, so that `plan` refuses it. Nothing changes.
+
+    Raises:
+        ConfigError: an attachment cannot be read.
+    """
+    frozen = _frozen(file, read_attachments(file.content.attachments, file.path), None)
+    return _changes(known, file, frozen, binding, _form(file, settings))
+
+
+def unheard_canary(campaign: Campaign, settings: Settings) -> tuple[str, ...]:
+    """A warning, where a canary waits for events that nobody takes in here."""
+    return (NOBODY_LISTENS,) if waits_for_events(campaign) and not settings.events.queues else ()
+
+
+def waits_for_events(campaign: Campaign) -> bool:
+    """Whether there is a canary that is still to be judged."""
+    over = campaign.state in {CampaignState.FINISHED, CampaignState.CANCELLED}
+    return campaign.safety.canary is not None and campaign.canary_passed_at is None and not over
 
 
 def _plan_anew(  # noqa: PLR0917  what there is to know of it
@@ -136,7 +157,15 @@ def _plan_anew(  # noqa: PLR0917  what there is to know of it
             campaign, snapshot.chunks, lambda there: None if again else _refuse_repetition(campaign, there)
         )
     return Planned(
-        campaign, is_new=True, warnings=(*template.warnings, *snapshot.warnings, *warnings, *_safety_warnings(file))
+        campaign,
+        is_new=True,
+        warnings=(
+            *template.warnings,
+            *snapshot.warnings,
+            *warnings,
+            *_safety_warnings(file),
+            *unheard_canary(campaign, settings),
+        ),
     )
 
 
@@ -152,6 +181,16 @@ def _safety_warnings(file: CampaignFile) -> Iterator[str]:
 def policy_of(file: CampaignFile) -> Policy:
     """What the campaign file says of doubt and retries."""
     return Policy(file.policy.in_doubt == "resend", file.policy.max_attempts)
+
+
+def _frozen(file: CampaignFile, attached: Sequence[AttachedFile], limit: int | None) -> dict[str, str]:
+    frozen = frozen_keys(file, attached)
+    if limit is not None:
+        frozen[LIMIT] = str(limit)
+    contacts = ContactSource.of(file.recipients.path)
+    if contacts is not None:
+        frozen[CONTACTS] = contacts.url  # it is not read anew to be compared
+    return frozen
 
 
 def _form(file: CampaignFile, settings: Settings) -> ListFormat:
@@ -242,6 +281,14 @@ def _campaign(  # noqa: PLR0917  what a campaign is made of
 def _refuse_changes(
     known: Campaign, file: CampaignFile, frozen: dict[str, str], binding: Binding, form: ListFormat
 ) -> None:
+    changed = _changes(known, file, frozen, binding, form)
+    if changed:
+        raise CampaignChangedError(f"{file.name!r} differs in {'; '.join(changed)}")
+
+
+def _changes(
+    known: Campaign, file: CampaignFile, frozen: dict[str, str], binding: Binding, form: ListFormat
+) -> list[str]:
     # Not to repeat the limit is no change: the campaign goes on with the rows that it was planned for.
     now = {key: value for key, value in known.frozen.items() if key == LIMIT} | frozen
     changed = [
@@ -259,8 +306,7 @@ def _refuse_changes(
     ]
     if _digest(file, form) not in (None, known.list_digest):
         changed.append(f"the contents of {file.recipients.path}")
-    if changed:
-        raise CampaignChangedError(f"{file.name!r} differs in {'; '.join(changed)}")
+    return changed
 
 
 def _refuse_empty(campaign: Campaign, path: Path | str, snapshot: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import structlog
 from bulksend.engine import Observer, Pacer
 from bulksend.errors import BulksendError, JournalError
 from bulksend.facts import BatchAnswered, BreakerBlind, Fact
-from bulksend.journal import EventRecords, Journal
+from bulksend.journal import EventRecords, Journal, Rates
 from bulksend.model import Campaign, Halt
 from bulksend.pacing import Ramp
 from bulksend.safety import (
@@ -40,9 +41,21 @@ JUDGE_SHARE = 0.05
 """Of the time, that this may take."""
 BLIND_AFTER_S = 600.0
 """Mails go out for so long, and nothing is heard of any: the breaker cannot judge."""
-LULL_S = 60.0
-"""After so long without an answer, sending begins anew."""
+STRETCHES = 10
+"""Into so many that time is divided: when mails went out is noted to that."""
+LEAST_STRETCHES = 3
+"""One mail that is tried again and again at its receiver makes nobody blind."""
 COUNT_WORKERS_EVERY_S = 5.0
+REMEDIES = {
+    "bounces": "Find out where the addresses that bounce come from, and keep more of that kind out of the list.",
+    "complaints": (
+        "Find out why its readers take it for spam: whether they asked for it, and whether they can unsubscribe."
+    ),
+    "refusals": (
+        "bulksend results and bulksend trace tell SES's reason for each. Where they did not render, the template asks "
+        "for values that the list does not give: mend the template or the list."
+    ),
+}
 SEE_TO_EVENTS = (
     "See that the configuration set publishes Delivery, Bounce and Complaint events (bulksend events status), and that "
     "they are taken in (bulksend events consume, or a worker)"
@@ -88,8 +101,9 @@ class Guard:
         self._observer = observer
         self.gate: CanaryGate | None = None
         """What holds back all but the canary, if there is one that was not judged before."""
-        self._sending_since: float | None = None
         self._sent_at: float | None = None
+        self._unheard: deque[float] = deque()
+        """When the first mails went out of each stretch in which any did, since what was heard of last."""
         self._blind = ""
         self._armed_at = 0.0
         self._counts_from = 0.0
@@ -108,8 +122,8 @@ class Guard:
         """Note when mails go out."""
         if isinstance(fact, BatchAnswered):
             now = self._journal.now()
-            if self._sending_since is None or self._sent_at is None or now - self._sent_at > LULL_S:
-                self._sending_since = now
+            if not self._unheard or now - self._unheard[-1] >= BLIND_AFTER_S / STRETCHES:
+                self._unheard.append(now)
             self._sent_at = now
 
     async def watch(self, halt: Callable[[Halt], None]) -> None:
@@ -194,30 +208,43 @@ class Guard:
         if armed_at != self._armed_at:
             first = await asyncio.to_thread(self._journal.first_sent_at, self._campaign)
             was_begun_before = first is not None and first < armed_at
-            self._counts_from = float(ceil(armed_at)) if was_begun_before else armed_at
+            self._counts_from = float(ceil(armed_at)) if was_begun_before else 0.0
             self._armed_at = armed_at
-        since = max(self._journal.now() - breaker.window_s, self._counts_from)
+        window_from = self._journal.now() - breaker.window_s
+        lately = self._counts_from if window_from <= armed_at else max(window_from, self._counts_from)
         try:
-            last_at, heard = await self._heard_lately(since)
+            rates, heard = await self._rates(lately)
+            excess = judge(breaker, heard)
+            when = f"since {_instant(self._counts_from)}" if self._counts_from else "so far"
+            if excess is not None and lately > self._counts_from:
+                when = f"in the last {duration_in_words(breaker.window_s)}"
+            elif lately > self._counts_from:
+                # At a slow pace no window has enough of them, and late events are of mails that were sent before it.
+                excess = judge(breaker, await self._heard(self._counts_from))
         except JournalError as error:
             self._tell_sight(f"events cannot be read: {error.message}")
             return None
-        self._look(last_at)
-        excess = judge(breaker, heard)
+        self._look(rates)
         if excess is None:
             return None
-        window = duration_in_words(breaker.window_s)
-        return _too_much(self._campaign.name, excess, f"the breaker tripped, of mails sent in the last {window}")
+        return _too_much(self._campaign.name, excess, f"the breaker tripped, of mails sent {when}")
 
-    def _look(self, last_at: float | None) -> None:
-        """Say it once when mails go out and nothing is heard, and once when something is heard again."""
-        if self._sent_at is None or self._sending_since is None:
-            return
-        heard_at = self._sending_since if last_at is None else max(last_at, self._sending_since)
-        if self._sent_at - heard_at <= BLIND_AFTER_S:
+    def _look(self, rates: Rates) -> None:
+        """Say it once when mails go out and nothing is heard of them, and once when something is again."""
+        stretch_s = BLIND_AFTER_S / STRETCHES
+        while self._unheard and rates.last_sent_at is not None and self._unheard[0] <= rates.last_sent_at + stretch_s:
+            self._unheard.popleft()
+        if self._sent_at is None or not self._unheard or self._sent_at - self._unheard[0] <= BLIND_AFTER_S:
             self._tell_sight("")
             return
-        known = "no event of this campaign has come in" if last_at is None else f"no event since {_instant(last_at)}"
+        if len(self._unheard) < LEAST_STRETCHES:
+            return
+        if rates.last_at is None:
+            known = "no event of this campaign has come in"
+        elif rates.last_sent_at is None:
+            known = "events of this campaign come in, and none says whether a mail arrived"
+        else:
+            known = f"of no mail sent after {_instant(rates.last_sent_at)} has any event said whether it arrived"
         self._tell_sight(f"{known}, so it is not known whether its mails bounce. {SEE_TO_EVENTS}.")
 
     def _tell_sight(self, reason: str) -> None:
@@ -226,15 +253,17 @@ class Guard:
         self._blind = reason
 
     async def _heard(self, since: float) -> Heard:
-        return (await self._heard_lately(since))[1]
+        return (await self._rates(since))[1]
 
-    async def _heard_lately(self, since: float) -> tuple[float | None, Heard]:
-        """When the latest event came, and what is known of the mails that were sent since then. Raises JournalError."""
+    async def _rates(self, since: float) -> tuple[Rates, Heard]:
+        """What is known of the mails that were sent since then. Raises JournalError."""
         rates = await asyncio.to_thread(self._events.rates, self._campaign.id, since)
         sent = 0
-        if rates.bounced and not rates.delivered:
+        if (rates.bounced or rates.refused) and not rates.delivered:
             sent = await asyncio.to_thread(self._journal.mails_sent, self._campaign, since)
-        return rates.last_at, Heard(rates.delivered, rates.bounced, rates.complained, unsent=rates.unsent, sent=sent)
+        return rates, Heard(
+            rates.delivered, rates.bounced, rates.complained, unsent=rates.unsent, sent=sent, refused=rates.refused
+        )
 
 
 @asynccontextmanager
@@ -277,20 +306,19 @@ async def _count(ramp: Ramp, workers: Callable[[], Awaitable[int]]) -> None:
 
 
 def _too_much(name: str, excess: Excess, what: str) -> Halt:
-    remedy = (
-        "Find out where the addresses that bounce come from, and keep more of that kind out of the list."
-        if excess.what == "bounces"
-        else "Find out why its readers take it for spam: whether they asked for it, and whether they can unsubscribe."
+    return Halt(
+        f"{what}: {excess}",
+        f"{REMEDIES[excess.what]} bulksend resume {name} goes on, and judges what is sent from then on.",
     )
-    return Halt(f"{what}: {excess}", f"{remedy} bulksend resume {name} goes on, and judges what is sent from then on.")
 
 
 def _cannot_judge(name: str, canary: Canary, sent: CanarySent, heard: Heard, unread: str) -> Halt:
     wait = duration_in_words(canary.wait_s)
     why = f"events cannot be read ({unread})" if unread else f"too little was heard in {wait}"
+    refused = f"; SES took {heard.refused:,} and did not send them" if heard.refused else ""
     return Halt(
         f"the canary cannot be judged: {why}. SES accepted {sent.accepted:,} of its {_mails(sent.entries)}, and events "
-        f"tell of {heard.known:,} what became of them",
+        f"tell of {heard.known - heard.refused:,} what became of them{refused}",
         f"{SEE_TO_EVENTS}. Then bulksend resume {name} waits {wait} more. To go on without: take canary out of "
         f"[safety] in the campaign file, and send that.",
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 import orjson
 
 from bulksend.errors import BulksendError
 from bulksend.event import SuppressionReason
+from bulksend.model import EntryState
 from bulksend.recipients import FORGOTTEN_ADDRESS, SnapshotReader
 from bulksend.ses import fill
 from bulksend.ses.inquiry import Unknown
@@ -41,13 +42,21 @@ def samples_of(reader: SnapshotReader) -> tuple[Sample, ...]:
 
 
 def suppressed_in(
-    reader: SnapshotReader, look_up: Callable[[Collection[str]], dict[str, SuppressionReason]]
+    reader: SnapshotReader,
+    look_up: Callable[[Collection[str]], dict[str, SuppressionReason]],
+    states: Mapping[int, bytes],
 ) -> int | Unknown:
-    """How many of the list's recipients are not written to. Holds one chunk in memory."""
+    """How many of those that are still to be sent to are not written to. Holds one chunk in memory.
+
+    `states` are those of each chunk's entries, by its number.
+    """
+
+    def pending(number: int) -> set[str]:
+        there = zip(reader.addresses(number), states[number], strict=True)
+        return {address.lower() for address, state in there if state == EntryState.PENDING}
+
     try:
-        return sum(
-            len(look_up({address.lower() for address in reader.addresses(number)})) for number in range(len(reader))
-        )
+        return sum(len(look_up(pending(number))) for number in states if EntryState.PENDING in states[number])
     except BulksendError as error:
         return Unknown(error.message)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
@@ -16,8 +17,9 @@ from threading import Event
 
 import structlog
 
-from bulksend.errors import BulksendError
+from bulksend.errors import BulksendError, HaltedError, JournalError
 from bulksend.facts import Audience, CampaignHalted
+from bulksend.journal.events import Evidence
 from bulksend.journal.evidence import Paired, Proved
 from bulksend.model import Campaign, CampaignState, Halt
 from bulksend.recipients import SnapshotReader
@@ -35,8 +37,11 @@ SHARE = 0.1
 """Of the time, that settling may take."""
 ROWS_AT_ONCE = 500
 """In one transaction."""
+REFUSED_AT_ONCE = 10_000
 MAX_LISTS = 256
-"""Chunks whose row numbers are remembered: some 40 kB each."""
+"""Chunks whose row numbers are remembered: some 8 kB each."""
+LATE_S = 60.0
+"""How long after an attempt's beginning SES may take its mails; longer ago, another attempt was made for them."""
 OnRecorded = Callable[[frozenset[str]], None]
 """Told in the event loop of which campaigns there is news: their ids."""
 NOT_OVER = (
@@ -77,10 +82,27 @@ def settle(store: Store, campaign: Campaign) -> Settled:
 def heed_events(store: Store, campaign: Campaign) -> None:
     """Before a campaign is sent: what events prove is settled, and asked for again with all that was tried before.
 
-    Raises as `settle` does.
+    Raises:
+        HaltedError: events tell of mails that the journal has never tried. The campaign is halted.
+        JournalError, SnapshotError: as of `settle`.
     """
-    store.journal.evidence = store.events.evidence
-    settle(store, campaign)
+    store.journal.evidence = partial(_evidence, store)
+    settler = Settler(store)
+    halt = settler.unknown(campaign)
+    if halt is not None:
+        store.journal.halt(campaign, halt, only_from=NOT_OVER)
+        raise HaltedError(halt)
+    settler.settle(campaign)
+
+
+def _evidence(store: Store, campaign_id: str, rows: Collection[int]) -> list[Evidence]:
+    """What the journal asks, and asks again; of an outage its writer tells."""
+    try:
+        return store.events.evidence(campaign_id, rows)
+    except JournalError as error:
+        if not error.is_outage:
+            structlog.get_logger().warning("events cannot be read; trying again", error=error.message)
+        raise
 
 
 class Settler:
@@ -92,7 +114,10 @@ class Settler:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._over: dict[tuple[str, int], int] = {}
-        """Chunks that are done and had nothing left to settle: the latest attempt that had left anything in doubt."""
+        """Chunks that are done and had nothing left to settle: the latest attempt that had left anything in doubt.
+
+        No more, once a mail of such a chunk is refused.
+        """
         self._refused: dict[tuple[str, int], int] = {}
         """By chunk that was done: how many refusals were looked at."""
         self._pairs: dict[str, int] = {}
@@ -114,7 +139,46 @@ class Settler:
         with rows.read():
             done = self._settle_doubts(campaign, rows) + self._settle_refusals(campaign, rows)
             mispaired, halt = self._check_pairs(campaign, rows)
+        if campaign.state not in NOT_OVER:
+            rows.drop()
         return Settled(done.accepted, done.refused, mispaired, halt)
+
+    def unknown(self, campaign: Campaign) -> Halt | None:
+        """Why it is not sent where events tell of mails of entries that the journal has never tried; None if of none.
+
+        Such entries are a first time to the journal, which asks nothing about them: they would be sent twice. Events
+        are read before the journal, which others may be writing: an intent is there before any event of it.
+        """
+        events, journal = self._store.events, self._store.journal
+        heard = events.tally(campaign.id).mails
+        if not heard or journal.pruned_at(campaign) is not None:
+            return None
+        tried, last_at = journal.tried_most(campaign)
+        lately = events.rates(campaign.id, last_at + LATE_S)
+        if heard <= tried and not lately.sample + lately.unsent:
+            return None
+        rows = _List(self._store, campaign)
+        with rows.read():
+            mails = sum(self._unknown_in(campaign, number, rows) for number in sorted(journal.open_numbers(campaign)))
+        if not mails:
+            return None
+        return Halt(
+            f"events tell of {mails:,} mails to rows that the journal has never tried: the journal is older than the "
+            "events. Was it restored from a backup?",
+            "To go on would send those mails twice, and maybe others of which no event has come. Put the newer journal "
+            f"back. If it is lost: bulksend cancel {campaign.name}, and plan under another name those rows that nobody "
+            f"was sent anything for; bulksend results {campaign.name} has in fate what events tell of each.",
+        )
+
+    def _unknown_in(self, campaign: Campaign, number: int, rows: _List) -> int:
+        untried = self._store.journal.untried_places(campaign, number)
+        listed = rows.of_chunk(number) if untried else ()
+        found = set[int]()
+        for start in range(0, len(untried), ROWS_AT_ONCE):
+            wanted = {listed[place]: place for place in untried[start : start + ROWS_AT_ONCE]}
+            found.update(wanted[one.row] for one in self._store.events.evidence(campaign.id, list(wanted)))
+        # What somebody else has begun to send meanwhile is known by now.
+        return len(found.intersection(self._store.journal.untried_places(campaign, number))) if found else 0
 
     def _settle_doubts(self, campaign: Campaign, rows: _List) -> Proved:
         journal, done = self._store.journal, Proved()
@@ -132,20 +196,32 @@ class Settler:
         return done
 
     def _settle_refusals(self, campaign: Campaign, rows: _List) -> Proved:
-        journal, events = self._store.journal, self._store.events
-        refused = Counter(one.row for one in events.refused(campaign.id))
+        refused = Counter[int]()
+        for some in self._refused_rows(campaign):
+            refused.update(rows.chunk_of(row) for row in some)
         if not refused:
             return Proved()
-        done, still_open = Proved(), journal.open_numbers(campaign)
-        for number, places in rows.by_chunk(refused):
-            there = (campaign.id, number)
-            mails = sum(refused[row] for row in places)
-            if self.stop.is_set() or self._refused.get(there) == mails:
-                continue
-            done += self._settle(campaign, number, places)
+        done, still_open = Proved(), self._store.journal.open_numbers(campaign)
+        news = {number for number, mails in refused.items() if self._refused.get((campaign.id, number)) != mails}
+        if not news:
+            return done
+        for some in self._refused_rows(campaign):
+            for number, places in rows.by_chunk({row for row in some if rows.chunk_of(row) in news}):
+                if self.stop.is_set():
+                    return done
+                done += self._settle(campaign, number, places)
+        for number in news:
+            self._over.pop((campaign.id, number), None)  # what a mail had settled may be open again without it
             if number not in still_open:
-                self._refused[there] = mails
+                self._refused[campaign.id, number] = refused[number]
         return done
+
+    def _refused_rows(self, campaign: Campaign) -> Iterator[list[int]]:
+        """Those of refused mails, some at a time: a template at fault refuses millions."""
+        after = 0
+        while some := self._store.events.refused(campaign.id, after, REFUSED_AT_ONCE):
+            after = some[-1][0]
+            yield [row for _, row in some]
 
     def _settle(self, campaign: Campaign, number: int, places: Mapping[int, int]) -> Proved:
         """What is known of these rows of a chunk, some at a time: whoever sends waits for the journal meanwhile."""
@@ -191,8 +267,8 @@ class _List:
     def __init__(self, store: Store, campaign: Campaign) -> None:
         self._store = store
         self._campaign = campaign
-        self._known: dict[int, list[int]] = {}
-        self._firsts: list[int] = []
+        self._known: dict[int, array[int]] = {}
+        self._firsts = array("q")
         """The first row of each chunk."""
         self._reader: SnapshotReader | None = None
         self._stack = ExitStack()
@@ -205,23 +281,31 @@ class _List:
             finally:
                 self._reader = None
 
-    def of_chunk(self, number: int) -> list[int]:
+    def drop(self) -> None:
+        """The rows of chunks are read anew when they are needed; there is little to come."""
+        self._known.clear()
+
+    def of_chunk(self, number: int) -> array[int]:
         """The rows of a chunk, by place. Raises SnapshotError."""
         found = self._known.get(number)
         if found is None:
             if len(self._known) >= MAX_LISTS:
                 self._known.pop(next(iter(self._known)))
-            found = self._known[number] = self._opened().rows(number)
+            found = self._known[number] = array("q", self._opened().rows(number))
         return found
+
+    def chunk_of(self, row: int) -> int:
+        """The number of the chunk that has a row, if any has; -1 for what is before all of them."""
+        if not self._firsts:
+            reader = self._opened()
+            self._firsts.extend(reader.rows(number)[0] for number in range(len(reader)))
+        return bisect_right(self._firsts, row) - 1
 
     def by_chunk(self, rows: Iterable[int]) -> Iterator[tuple[int, dict[int, int]]]:
         """The places of rows, by chunk: (number, place by row). What is not in the list is left out."""
-        if not self._firsts:
-            reader = self._opened()
-            self._firsts = [reader.rows(number)[0] for number in range(len(reader))]
         by_number: dict[int, list[int]] = {}
         for row in sorted(rows):
-            by_number.setdefault(bisect_right(self._firsts, row) - 1, []).append(row)
+            by_number.setdefault(self.chunk_of(row), []).append(row)
         for number, wanted in by_number.items():
             if number < 0:
                 continue

@@ -115,7 +115,7 @@ class Store:
     def at(cls, folder: Path, settings: Settings | None = None, *, now: Callable[[], float] = time.time) -> Store:
         """The store in SQLite of a folder."""
         journal = SqliteJournal(folder / JOURNAL, now=now)
-        events = SqliteEvents(folder / EVENTS)
+        events = SqliteEvents(folder / EVENTS, journal)
         if settings is None or settings.snapshots is None:
             return cls(folder, journal, FolderShelf(folder / SNAPSHOTS), events)
         return cls(folder, journal, _shelf(settings, settings.snapshots, journal, folder), events)

@@ -18,12 +18,25 @@ import orjson
 from bulksend.config import Settings
 from bulksend.errors import UsageError
 from bulksend.event import Suppression, SuppressionReason
+from bulksend.journal import SqliteEvents
 from bulksend.recipients import addresses_in, forgettable, one_address
 from bulksend.ses import AccountSuppressions, ListChangedError, find_binding
 from bulksend.worker.access import aws_access
 from bulksend.worker.store import Store
 
-__all__ = ["Imported", "Push", "Synced", "add", "import_file", "push", "remove", "sync", "to_push"]
+__all__ = [
+    "Imported",
+    "Push",
+    "Synced",
+    "add",
+    "begin_anew",
+    "import_file",
+    "is_suppressed",
+    "push",
+    "remove",
+    "sync",
+    "to_push",
+]
 
 BY_HAND = "by hand"
 RESUME = "suppression-sync.json"
@@ -31,15 +44,20 @@ RESUME = "suppression-sync.json"
 GOOD_FOR_S = 3600.0
 PUSHED = (SuppressionReason.BOUNCE, SuppressionReason.COMPLAINT)
 AT_ONCE = 1_000
+ROWS_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """Of a file: addresses that are newly suppressed, those that were already, and what is no address."""
+    """Of a file: addresses that are newly suppressed, those that were already, and what is no address.
+
+    `refused_rows` are the first of the latter: rows of a list, lines of a .txt file, from 1.
+    """
 
     added: int
     known: int
     refused: int
+    refused_rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +94,24 @@ def remove(store: Store, typed: Sequence[str]) -> int:
     return store.events.unsuppress([forgettable(address) for address in typed])
 
 
+def is_suppressed(store: Store, typed: str) -> bool:
+    """Whether an address is on the list."""
+    return bool(store.events.suppressed([forgettable(typed)]))
+
+
+def begin_anew(store: Store) -> None:
+    """Go on with an empty list where the file that had it is lost.
+
+    Raises:
+        UsageError: it is there, or never was.
+    """
+    if not (isinstance(store.events, SqliteEvents) and store.events.begin_anew()):
+        raise UsageError(
+            f"the list of suppressions in {store.journal.place} is not lost",
+            hint="Nothing was changed. To take an address off it: bulksend suppression remove ADDRESS.",
+        )
+
+
 def import_file(store: Store, path: Path, column: str, reason: SuppressionReason) -> Imported:
     """Suppress every address of a file. What was done is done if it ends early: the same once more does the rest.
 
@@ -83,14 +119,16 @@ def import_file(store: Store, path: Path, column: str, reason: SuppressionReason
         ListError: it cannot be read.
     """
     added = known = refused = 0
+    rows: list[int] = []
     at = time.time()
     for keys, bad in addresses_in(path, column):
         distinct = dict.fromkeys(keys)
         new = store.events.suppress([Suppression(key, reason, f"file {path.name}", at) for key in distinct])
         added += new
         known += len(keys) - new
-        refused += bad
-    return Imported(added, known, refused)
+        refused += len(bad)
+        rows += bad[: ROWS_SHOWN - len(rows)]
+    return Imported(added, known, refused, tuple(rows))
 
 
 def sync(store: Store, settings: Settings, on_progress: Callable[[int], None] = lambda _: None) -> Synced:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from functools import partial
 
 import structlog
 
 from bulksend.errors import JournalError
 from bulksend.event import SuppressionReason
 from bulksend.journal import EventRecords
+from bulksend.journal.patience import patiently
 from bulksend.recipients import LookUp, in_a_copy
 
 __all__ = ["WHY", "SuppressionScreen", "look_up", "screening"]
-
-T = TypeVar("T")
 
 WHY = {
     SuppressionReason.BOUNCE: "a mail to this address has bounced for good",
@@ -26,8 +25,8 @@ WHY = {
 }
 NEWS_EVERY_S = 2.0
 """How often it is asked who was suppressed since."""
-AGAIN_S = 1.0
-MOST_TRIES = 60
+MAX_FRESH = 10_000
+"""Addresses that are remembered until they are asked for; if there are more, all that is open is asked for."""
 AT_ONCE = 2_000
 """Addresses to one question."""
 
@@ -73,7 +72,8 @@ class SuppressionScreen:
         self._events = events
         self._keys = keys
         self._last = last
-        self._fresh: set[str] = set()
+        self._fresh: set[str] | None = set()
+        """Who was suppressed since somebody asked; None: so many that everybody is to be asked for."""
 
     async def listen(self) -> None:
         """Ask for news now and then, until cancelled; what is not heard while the store is away is heard after."""
@@ -81,23 +81,31 @@ class SuppressionScreen:
         while True:
             try:
                 last, fresh = await asyncio.to_thread(self._events.suppressed_after, self._last)
-            except JournalError as error:
+            except Exception as error:  # noqa: BLE001  whoever is suppressed from now on must not be missed
+                # The text of what is no JournalError may name recipients.
+                said = error.message if isinstance(error, JournalError) else type(error).__name__
                 if not failing:
-                    structlog.get_logger().warning("suppressions cannot be read; trying again", error=error.message)
+                    structlog.get_logger().warning("suppressions cannot be read; trying again", error=said)
                 failing = True
                 await asyncio.sleep(NEWS_EVERY_S)
                 continue
             failing = False
             self._last = last
-            self._fresh.update(fresh)
+            self._remember(fresh)
             if fresh:
                 continue  # there may be more than one answer holds
             await asyncio.sleep(NEWS_EVERY_S)
 
+    def _remember(self, fresh: Sequence[str]) -> None:
+        if self._fresh is not None:
+            self._fresh.update(fresh)
+            if len(self._fresh) > MAX_FRESH:
+                self._fresh = None
+
     @property
     def has_news(self) -> bool:
         """See Screen."""
-        return bool(self._fresh)
+        return self._fresh is None or bool(self._fresh)
 
     async def opened(self, number: int) -> Mapping[int, str]:
         """See Screen. While nobody is suppressed at all, nothing is read."""
@@ -120,7 +128,7 @@ class SuppressionScreen:
         asked = sorted({key for _, key in keys if among is None or key in among})
         for start in range(0, len(asked), AT_ONCE):
             some = asked[start : start + AT_ONCE]
-            suppressed |= await _patiently(lambda some=some: self._events.suppressed(some))  # type: ignore[misc]
+            suppressed |= await patiently(partial(self._events.suppressed, some), _tell)
         reasons: dict[int, str] = {}
         if not suppressed:
             return reasons
@@ -134,12 +142,5 @@ class SuppressionScreen:
         return reasons
 
 
-async def _patiently(ask: Callable[[], T]) -> T:
-    """Nothing of a chunk goes out before it is known whom not to write to; a store that is away may come back."""
-    for _ in range(MOST_TRIES - 1):
-        try:
-            return await asyncio.to_thread(ask)
-        except JournalError as error:
-            structlog.get_logger().warning("suppressions cannot be read; trying again", error=error.message)
-            await asyncio.sleep(AGAIN_S)
-    return await asyncio.to_thread(ask)
+def _tell(error: JournalError) -> None:
+    structlog.get_logger().warning("suppressions cannot be read; trying again", error=error.message)

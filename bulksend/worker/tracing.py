@@ -18,11 +18,14 @@ from bulksend.report import Step, Trace, TracedMail, answer_of, event_in_words
 from bulksend.ses.inquiry import Inquiry, Unknown
 from bulksend.ses.insights import INSIGHTS_EVERY_S, Insight, read_insights
 from bulksend.worker.access import aws_access
+from bulksend.worker.control import DROPPED
 from bulksend.worker.running import bound_access
 from bulksend.worker.store import Store
 
 __all__ = ["trace"]
 
+SETTLED = "SETTLED"
+"""Status of what was accepted by a decision, not by an answer."""
 MOST_ASKED = 10
 """Mails that SES is asked about, the latest: each takes a second."""
 _MESSAGE_ID = re.compile(r"<?(?P<id>[A-Za-z0-9._-]{10,200})(?:@(?:email|[a-z0-9-]+)\.amazonses\.com)?>?")
@@ -228,6 +231,7 @@ class _Search:
             at,
             sum(one.sent for one in attempts),
             told,
+            _decided_at(mail.entry),
         )
 
     def _search_list(self, campaign: Campaign, wanted: set[str]) -> None:
@@ -252,6 +256,19 @@ class _Search:
         entry = self._store.journal.trace(campaign, chunk, {place})[place]
         events = [] if row is None else self._store.events.of_row(campaign.id, row)
         self._mails.append(_Mail(campaign, row, entry, events))
+
+
+def _decided_at(entry: EntryTrace) -> float | None:
+    """When a person decided where it stands; None where an answer or an event did: those name a message id."""
+    verdict = {
+        (EntryState.ACCEPTED, SETTLED): SettlementVerdict.ACCEPTED,
+        (EntryState.DEAD, DROPPED): SettlementVerdict.DROP,
+    }.get((entry.state, entry.status))
+    decisions = [one for attempt in entry.attempts for one in attempt.settlements if one.verdict is verdict]
+    if not decisions:
+        return None
+    last = max(decisions, key=lambda one: one.at)
+    return None if last.message_id else last.at
 
 
 def _places_of(reader: SnapshotReader, rows: set[int]) -> Iterator[tuple[int, int]]:

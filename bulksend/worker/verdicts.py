@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import assert_never
 
+from bulksend.errors import CampaignChangedError
+from bulksend.model import CampaignState
 from bulksend.pacing import PaceSettings
 from bulksend.report import Check, Level
 from bulksend.ses.inquiry import Cause, Unknown
 from bulksend.worker.examined import Examined
+from bulksend.worker.one_click import MAKE_ONE
 from bulksend.worker.outlook import account_checks, duration_in_words, fit_check
 from bulksend.worker.sending_verdicts import in_region, sending_checks, unchecked
 
@@ -30,7 +33,9 @@ def judge(found: Examined, pace: PaceSettings) -> list[Check]:
         checks += _account(found, pace)
         checks += sending_checks(found)
         checks += _clock(found)
+    checks += _campaign(found)
     checks += _list(found)
+    checks += _links(found)
     checks += _store(found)
     checks += _queues(found)
     return checks
@@ -91,6 +96,63 @@ def _clock(found: Examined) -> Iterator[Check]:
     )
 
 
+def _campaign(found: Examined) -> Iterator[Check]:
+    """What keeps a planned campaign from being sent as its file has it."""
+    if found.differs:
+        yield Check(
+            "campaign file",
+            Level.FAULT,
+            f"{found.campaign} is planned, and plan and send refuse its file, which differs by now: "
+            f"{'; '.join(found.differs)}; all other checks go by the plan",
+            CampaignChangedError.default_hint,
+        )
+    match found.state:
+        case CampaignState.HALTED:
+            why, remedy = ("", "") if found.halt is None else (f": {found.halt.reason}", found.halt.remedy)
+            yield Check(
+                "campaign",
+                Level.WARNING,
+                f"{found.campaign} is halted{why}",
+                remedy or f"bulksend resume {found.campaign}",
+            )
+        case CampaignState.CANCELLED:
+            yield Check(
+                "campaign",
+                Level.FAULT,
+                f"{found.campaign} was cancelled: nothing more of it is sent",
+                "Plan it under another name to send it after all.",
+            )
+        case CampaignState.PLANNED | CampaignState.QUEUED | CampaignState.SENDING | CampaignState.PAUSED:
+            pass  # said with the list
+        case CampaignState.FINISHED | None:
+            pass
+        case _:
+            assert_never(found.state)
+
+
+def _links(found: Examined) -> Iterator[Check]:
+    """Whether those of [unsubscribe] can be made and followed, by this configuration."""
+    links, name = found.links, "unsubscribe links"
+    if links is None:
+        return
+    if not links.has_keys:
+        yield Check(
+            name,
+            Level.FAULT if found.state is None else Level.WARNING,
+            "the store is in PostgreSQL, and unsubscribe.key_file is not set: links are neither made nor known here",
+            f"Every worker needs the same keys: name a file with them. {MAKE_ONE}",
+        )
+    elif not links.answered:
+        yield Check(
+            name,
+            Level.WARNING,
+            "http.public_listen is off: nobody answers the links here",
+            "Set it for a worker behind the host of unsubscribe.url; or see that another worker answers them.",
+        )
+    else:
+        yield Check(name, Level.OK, "they can be made, and a worker answers them")
+
+
 def _list(found: Examined) -> Iterator[Check]:
     if found.list_fault:
         yield Check("list", Level.FAULT, found.list_fault, found.list_remedy)
@@ -99,8 +161,9 @@ def _list(found: Examined) -> Iterator[Check]:
     if kept is None:
         return
     if kept.planned:
+        state = (found.state or CampaignState.PLANNED).value
         yield Check(
-            "list", Level.OK, f"{found.campaign} is planned; {kept.recipients:,} recipients are left to send to"
+            "list", Level.OK, f"{found.campaign} is {state}; {kept.recipients:,} recipients are left to send to"
         )
     else:
         yield Check(
@@ -124,10 +187,11 @@ def _suppression(found: Examined) -> Iterator[Check]:
         yield Check(
             "suppression",
             Level.WARNING,
-            f"{count:,} of its recipients {'is' if count == 1 else 'are'} suppressed, and will not be written to",
+            f"{count:,} of the recipients that are left {'is' if count == 1 else 'are'} suppressed, and will not be "
+            "written to",
         )
     elif found.list.planned:
-        yield Check("suppression", Level.OK, "none of its recipients is suppressed in the store")
+        yield Check("suppression", Level.OK, "none of the recipients that are left is suppressed in the store")
     home = found.home
     if home is None or isinstance(home.account, Unknown):
         return
@@ -228,6 +292,7 @@ def _queues(found: Examined) -> Iterator[Check]:
         yield Check(
             "queues",
             Level.WARNING,
-            "events.queues is not set: no events are taken from anywhere",
+            "events.queues is not set: no events are taken from anywhere"
+            + (", and the campaign halts after its canary unless another process takes them" * found.needs_events),
             "Set it to the URLs of the queues that the events come to; bulksend events setup prints them.",
         )

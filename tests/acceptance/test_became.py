@@ -8,7 +8,10 @@ import hashlib
 import io
 import json
 import re
+import sqlite3
 import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,20 @@ import pytest
 
 from bulksend import worker
 from bulksend.event import BounceKind, EventType, MailEvent
-from bulksend.model import Campaign, CampaignState, EntryState, ResultRow
+from bulksend.model import (
+    Batch,
+    BatchKind,
+    Campaign,
+    CampaignState,
+    EntryOutcome,
+    EntryState,
+    Intent,
+    ResultRow,
+    Verdict,
+)
+from bulksend.recipients import SnapshotReader
 from bulksend.simulator import SimulatorProcess
-from bulksend.worker import Settled, Settler, Store
+from bulksend.worker import Settled, Settler, Store, settlement
 from bulksend.worker.settlement import heed_events, settling
 from tests.acceptance.test_cli import bulksend
 from tests.harness import CAMPAIGN, Desk
@@ -143,6 +157,73 @@ def test_a_second_refusal_of_a_row_counts_as_well(desk: Desk) -> None:
     again = next(row for row in desk.results() if row.row == 1)
     record(store, told(campaign, 1, EventType.REJECT, again.message_id, detail="Bad content"))
     assert settler.settle(campaign) == Settled(refused=1)
+
+
+def test_refusals_are_settled_some_at_a_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settlement, "REFUSED_AT_ONCE", 2)
+    campaign, rows = sent(desk, good(7))
+    store = desk.store()
+    settler = Settler(store)
+    record(store, *(told(campaign, n, EventType.REJECT, rows[n].message_id) for n in (5, 1, 4, 2, 3)))
+    assert settler.settle(campaign) == Settled(refused=5)
+    record(store, told(campaign, 6, EventType.REJECT, rows[6].message_id))
+    assert settler.settle(campaign) == Settled(refused=1)
+    assert settler.settle(campaign) == Settled()
+    assert [rows._known for rows in settler._lists.values()] == [{}], "it is over: the list is not kept in memory"
+
+
+def test_another_mail_proves_a_row_whose_first_was_refused(desk: Desk) -> None:
+    """Settled by one process all the time, after each event."""
+    campaign, _ = sent(desk, ["fault.hang_after_accepting.1@example.com"])
+    store = desk.store()
+    settler = Settler(store)
+    record(store, told(campaign, 1, EventType.SEND, "first"))
+    assert settler.settle(campaign) == Settled(accepted=1)
+    assert settler.settle(campaign) == Settled()
+    record(store, told(campaign, 1, EventType.REJECT, "first"))
+    assert settler.settle(campaign) == Settled(refused=1)
+    record(store, told(campaign, 1, EventType.DELIVERY, "second"))
+    assert settler.settle(campaign) == Settled(accepted=1)
+
+
+@pytest.mark.parametrize("heard", [12, 2])
+def test_a_journal_that_is_older_than_the_events_is_not_sent_from(desk: Desk, heard: int) -> None:
+    """Restored from a backup; of what was sent meanwhile, events have come of all or of some."""
+    campaign = desk.plan(good(12), body=BODY)
+    store = desk.store()
+    with store.journal.sending(), asyncio.Runner() as runner:
+        runner.run(_first_two(store, campaign))
+    backup = desk.folder / "backup.db"
+    with closing(sqlite3.connect(desk.folder / ".bulksend/journal.db")) as db, closing(sqlite3.connect(backup)) as to:
+        db.backup(to)
+    assert bulksend("send", "campaign.toml", url=desk.url).returncode == 0
+    rows = {row.row: row for row in desk.results()}
+    late = [told(campaign, n, EventType.DELIVERY, rows[n].message_id) for n in range(13 - heard, 13)]
+    record(store, *(replace(one, sent_at=one.sent_at + 3600) for one in late))
+    assert bulksend("resume", "launch", url=desk.url).returncode == 0, "the journal knows them all"
+    del store
+    for path in (desk.folder / ".bulksend").glob("journal.db-*"):
+        path.unlink()
+    backup.replace(desk.folder / ".bulksend/journal.db")
+    for verb in ("send", "resume"):
+        refused = bulksend(verb, "campaign.toml" if verb == "send" else "launch", url=desk.url)
+        assert refused.returncode == 5, refused.stderr
+        assert f"events tell of {min(heard, 10)} mails to rows that the journal has never tried" in refused.stderr
+        assert "restored from a backup?" in refused.stderr
+    restored = desk.store().journal.campaign("launch")
+    assert (restored.state, desk.store().journal.tally(restored).pending) == (CampaignState.HALTED, 10)
+
+
+async def _first_two(store: Store, campaign: Campaign) -> None:
+    """They are accepted; nothing else is tried."""
+    await store.journal.set_state(campaign.id, CampaignState.SENDING)
+    await store.journal.open_chunk(campaign.id, 0)
+    with SnapshotReader(store.snapshot_of(campaign), size_bytes=campaign.snapshot_bytes, sha256=None) as reader:
+        batch = Batch(campaign.id, reader.chunk(0), [0, 1], 2, BatchKind.FIRST, 1)
+    intent = await store.journal.intend(batch)
+    assert isinstance(intent, Intent)
+    await store.journal.settle(intent, [EntryOutcome(Verdict.ACCEPTED, "SUCCESS", message_id=one) for one in "ab"])
+    await store.journal.set_state(campaign.id, CampaignState.PAUSED)
 
 
 def test_what_was_dropped_is_accepted_by_its_event_and_not_retried(desk: Desk) -> None:

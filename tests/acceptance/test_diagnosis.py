@@ -79,6 +79,13 @@ def test_a_plan_warns_of_the_account(
     assert folder.is_dir()
 
 
+def test_send_warns_of_a_canary_that_nobody_listens_for(folder: Path, simulator: SimulatorProcess) -> None:
+    (folder / "campaign.toml").write_text(CAMPAIGN + '[safety]\ncanary = "50 %, 30 s"\n', "utf-8")
+    assert bulksend("plan", "campaign.toml", url=simulator.url).stderr.count("events.queues is not set") == 1
+    asked = bulksend("send", "launch", url=simulator.url)
+    assert asked.stderr.count("warning: events.queues is not set") == 1
+
+
 def test_a_plan_does_without_the_account(folder: Path, simulator: SimulatorProcess) -> None:
     simulator.rules([{"fault": "http", "operation": "GetAccount", "status": 403, "code": "AccessDeniedException"}])
     planned = bulksend("plan", "campaign.toml", url=simulator.url)

@@ -22,7 +22,9 @@ EMPTY_QUERIES = {
     "Bounce rate A": NO_EVENTS,
     "Complaint rate A": NO_EVENTS,
     "Events are behind by A": NO_EVENTS,
+    "Events held up A": NO_EVENTS,
     "Waits, halts and open circuits C": "the halt is some seconds ago",
+    "Waits, halts and open circuits D": "no breaker has been blind for long enough to say so",
     "Dead letters B": "nothing was made pending again",
 }
 """Expressions of the dashboard that rightly have no data at the end of the run."""
@@ -31,6 +33,7 @@ EMPTY_SELECTORS = {
     "account_region:bulksend_bounces_permanent:ratio_1d": NO_EVENTS,
     "account_region:bulksend_complaints:ratio_7d": NO_EVENTS,
     "bulksend_event_lag_seconds": NO_EVENTS,
+    "bulksend_events_held_up": NO_EVENTS,
 }
 """Series that rightly are not there."""
 
@@ -52,6 +55,9 @@ QUIET_RULES = {
     "BulksendComplaintRateOver": NO_EVENTS,
     "BulksendEventsLate": NO_EVENTS,
     "BulksendEventsUnreadable": NO_EVENTS,
+    "BulksendEventsHeldUp": NO_EVENTS,
+    "BulksendCopiesObserved": NO_EVENTS,
+    "BulksendBreakerBlind": "it has not been blind for long enough to say so",
     "BulksendWorkerDown": "the worker is up",
     "BulksendWorkerRestarts": "the worker has started once",
     "BulksendWorkerStalled": "the event loop turns",

@@ -13,9 +13,11 @@ import pytest
 from bulksend import worker
 from bulksend.config import Settings, load_campaign
 from bulksend.event import Suppression, SuppressionReason
+from bulksend.model import CampaignState, EntryState, Halt
 from bulksend.report import Check, Level
 from bulksend.simulator import SimulatorProcess
 from bulksend.worker.doctor import doctor
+from bulksend.worker.samples import suppressed_in
 from tests.harness import REGION, settings_for, write_list
 from tests.independent import Ministack
 
@@ -245,7 +247,67 @@ def test_who_is_suppressed_since_the_plan(office: Office) -> None:
     office.plan()
     store = worker.Store.open(settings_for(office.url), office.folder)
     store.events.suppress([Suppression("a3@example.com", SuppressionReason.MANUAL, "a person", 1.0)])
-    assert "1 of its recipients is suppressed" in wrong(office.doctor())["suppression"][1]
+    assert "1 of the recipients that are left is suppressed" in wrong(office.doctor())["suppression"][1]
+
+
+def test_who_was_sent_to_before_he_was_suppressed_is_not_counted(office: Office) -> None:
+    settings = settings_for(office.url)
+    planned = office.plan()
+    store = worker.Store.open(settings, office.folder)
+    worker.send(planned.campaign, settings, store)
+    store.events.suppress([Suppression("a3@example.com", SuppressionReason.MANUAL, "a person", 1.0)])
+    checks = office.doctor()
+    assert "suppression" not in wrong(checks)
+    assert says(checks, "list") == "launch is finished; 0 recipients are left to send to"
+    with store.read_snapshot(planned.campaign) as reader:
+        for state, count in ((EntryState.PENDING, 1), (EntryState.ACCEPTED, 0), (EntryState.DEAD, 0)):
+            states = {0: bytes([EntryState.PENDING] * 3 + [state] + [EntryState.PENDING] * 3)}
+            assert suppressed_in(reader, store.events.suppressed, states) == count
+
+
+def test_a_file_that_is_not_what_was_planned(office: Office) -> None:
+    planned = office.plan()
+    store = worker.Store.open(settings_for(office.url), office.folder)
+    assert "campaign file" not in {check.name for check in office.doctor()}
+    office.sender = 'reply_to = ["other@example.com"]'
+    write_list(office.folder / "list.csv", ["b@example.com"], {"name": ["B"]})
+    store.journal.ask_for(planned.campaign, CampaignState.QUEUED)
+    store.journal.halt(planned.campaign, Halt("too many bounces", "Clean the list."))
+    found = wrong(office.doctor())
+    level, words = found["campaign file"]
+    assert level is Level.FAULT
+    assert 'sender.reply_to (was [], is ["other@example.com"])' in words
+    assert f"the contents of {office.folder / 'list.csv'}" in words
+    assert found["campaign"] == (Level.WARNING, "launch is halted: too many bounces")
+    worker.cancel(store, store.journal.campaign("launch"))
+    checks = office.doctor()
+    assert wrong(checks)["campaign"][0] is Level.FAULT
+    assert says(checks, "list") == "launch is cancelled; 0 recipients are left to send to"
+
+
+def test_what_the_links_of_unsubscribe_need(office: Office, tmp_path: Path, database_url: str) -> None:
+    office.sender = '[unsubscribe]\nurl = "https://example.com/u/{token}"'
+    shared = {"store": database_url, "snapshots": str(tmp_path / "snapshots")}
+    assert wrong(office.doctor(**shared))["unsubscribe links"][0] is Level.FAULT
+    key_file = tmp_path / "keys"
+    key_file.write_text("0f" * 32, "utf-8")
+    key_file.chmod(0o600)
+    shared["unsubscribe.key_file"] = str(key_file)
+    level, words = wrong(office.doctor(**shared))["unsubscribe links"]
+    assert (level, "http.public_listen is off" in words) == (Level.WARNING, True)
+    office.plan()
+    assert wrong(office.doctor())["unsubscribe links"][0] is Level.WARNING, "by what was planned"
+    assert "unsubscribe links" not in wrong(office.doctor(**{"http.public_listen": "127.0.0.1:8080"}))
+
+
+def test_a_canary_that_nobody_listens_for_is_warned_of(office: Office) -> None:
+    office.sender = '[safety]\ncanary = "50 %, 30 s"'
+    before = [check.says for check in office.doctor() if "canary" in check.says and "queues" in check.says]
+    assert len(before) == 1
+    for planned in (office.plan(), office.plan()):
+        assert [one for one in planned.warnings if one.startswith("events.queues is not set")] != []
+    with_queue = settings_for(office.url, **{"events.queues": ["http://127.0.0.1:1/1/q"]})
+    assert office.plan(with_queue).warnings == ()
 
 
 def test_both_regions_of_an_endpoint(office: Office) -> None:

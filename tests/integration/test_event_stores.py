@@ -131,6 +131,34 @@ def test_a_row_counts_once_in_whatever_befell_it(events: EventRecords) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", [EventType.REJECT, EventType.RENDERING_FAILURE])
+def test_a_mail_that_ses_did_not_send_is_no_copy(events: EventRecords, kind: EventType) -> None:
+    first = [event(EventType.SEND), event(kind, at=SENT + 1)]
+    second = [event(EventType.SEND, mail="retried", sent_at=SENT + 60), delivered(mail="retried", sent_at=SENT + 60)]
+    assert events.record(first, NOW).copies == 0
+    assert events.record(second, NOW).copies == 0
+    assert events.tally("c1").copies == 0
+    assert events.fates("c1", [1]) == {1: Fate(1, delivered_at=SENT + 3)}
+    # Two that were sent are, whatever befell a third; one of which it is heard late that it was not sent is none.
+    assert events.record([delivered(mail="another", sent_at=SENT + 90)], NOW).copies == 1
+    assert events.record([event(kind, mail="another", sent_at=SENT + 90)], NOW).copies == 0
+    assert events.tally("c1").copies == 0
+    # All of them were refused: the latest says why.
+    events.record([event(kind, 2, at=SENT + 70, mail="b", sent_at=SENT + 60), event(EventType.REJECT, 2)], NOW)
+    fate = events.fates("c1", [2])[2]
+    is_reject = kind is EventType.REJECT
+    assert (fate.rejected_at, fate.rendering_failed_at) == ((SENT + 70, None) if is_reject else (None, SENT + 70))
+    assert events.tally("c1").copies == 0
+
+
+def test_the_fate_of_a_row_is_that_of_its_latest_mail(events: EventRecords) -> None:
+    events.record([bounced(mail="late", sent_at=SENT + 60, at=SENT + 61, detail="550 gone")], NOW)
+    events.record([delivered(at=SENT + 200)], NOW)
+    fate = Fate(1, bounce=BounceKind.PERMANENT, bounce_subtype="General", diagnostic="550 gone", bounced_at=SENT + 61)
+    assert events.fates("c1", [1]) == {1: fate}
+    assert events.tally("c1").copies == 1
+
+
 def test_what_has_no_tags_is_counted_and_nothing_more(events: EventRecords, reopen: Open) -> None:
     batch = [
         bounced(campaign="", to=["secret@example.com"], detail="secret@example.com is unknown"),
@@ -160,8 +188,11 @@ def test_evidence_names_every_message_id_of_a_row(events: EventRecords) -> None:
         (2, "m2"): (SENT, EventType.REJECT, "Bad content"),
         (3, "r"): (SENT, EventType.RENDERING_FAILURE, "Attribute 'name' is not present"),
     }
-    assert [e.message_id for e in events.refused("c1")] == ["m2", "r"]
-    assert events.refused("c2") == events.evidence("c1", []) == []
+    refused = events.refused("c1", 0, 9)
+    assert [row for _, row in refused] == [2, 3]
+    assert events.refused("c1", 0, 1) + events.refused("c1", refused[0][0], 1) == refused, "some at a time"
+    assert events.refused("c1", refused[1][0], 9) == events.refused("c2", 0, 9) == []
+    assert events.evidence("c1", []) == []
     assert [e.message_id for e in events.pairs("c1", 4)] == ["copy", "m1", "m2", "r"]
     assert len(events.pairs("c1", 1000)) == 5
 
@@ -210,19 +241,19 @@ def test_fates_and_histories(events: EventRecords) -> None:
 def test_a_mail_counts_in_rates_as_ses_counts_it(events: EventRecords) -> None:
     assert events.rates("c1", 0) == Rates(0, 0, 0, None)
     events.record([delivered(), delivered(2), event(EventType.SEND, 3), event(EventType.DELIVERY_DELAY, 4)], NOW)
-    assert events.rates("c1", 0) == Rates(2, 0, 0, NOW)
+    assert events.rates("c1", 0) == Rates(2, 0, 0, NOW, last_sent_at=int(SENT))
     # It bounced after all, twice; one that may pass is no answer; what one of two recipients has is delivered.
     events.record([bounced(), bounced(at=SENT + 9), bounced(3, BounceKind.TRANSIENT)], NOW + 1)
     events.record([delivered(5, to=["a@example.com"]), bounced(5, BounceKind.UNDETERMINED, to=["b@example.com"])], NOW)
-    assert events.rates("c1", 0) == Rates(2, 1, 0, NOW + 1)
+    assert events.rates("c1", 0) == Rates(2, 1, 0, NOW + 1, last_sent_at=int(SENT))
     # SES did not send these, and counts them nowhere; one that is on its global list it does count.
     events.record([bounced(6, subtype="OnAccountSuppressionList"), event(EventType.REJECT, 7)], NOW)
     events.record([complained(8, subtype="onAccountSuppressionList"), event(EventType.RENDERING_FAILURE, 9)], NOW)
-    assert events.rates("c1", 0) == Rates(2, 1, 0, NOW + 1, unsent=4)
+    assert events.rates("c1", 0) == Rates(2, 1, 0, NOW + 1, unsent=4, refused=2, last_sent_at=int(SENT))
     events.record([bounced(10, subtype="Suppressed")], NOW)
-    assert events.rates("c1", 0) == Rates(2, 2, 0, NOW + 1, unsent=4)
+    assert events.rates("c1", 0) == Rates(2, 2, 0, NOW + 1, unsent=4, refused=2, last_sent_at=int(SENT))
     events.record([complained(2), complained(2, at=SENT + 99), complained(1), complained(5, detail="not-spam")], NOW)
-    assert events.rates("c1", 0) == Rates(2, 2, 2, NOW + 1, unsent=4)
+    assert events.rates("c1", 0) == Rates(2, 2, 2, NOW + 1, unsent=4, refused=2, last_sent_at=int(SENT))
     assert events.rates("c1", 0).sample == 4
     assert events.rates("c2", 0) == Rates(0, 0, 0, None)
 
@@ -235,8 +266,8 @@ def test_rates_are_of_what_was_sent_since(events: EventRecords) -> None:
     ]
     # An earlier time of the same mail moves it, with all that is known of it.
     events.record([bounced(99, sent_at=SENT - 50)], NOW)
-    assert events.rates("c1", SENT - 5) == Rates(99, 0, 0, NOW)
-    assert events.rates("c1", SENT - 50) == Rates(99, 1, 0, NOW)
+    assert events.rates("c1", SENT - 5) == Rates(99, 0, 0, NOW, last_sent_at=int(SENT) + 98)
+    assert events.rates("c1", SENT - 50) == Rates(99, 1, 0, NOW, last_sent_at=int(SENT) + 98)
 
 
 # In any order ---------------------------------------------------------------------------------------------------------
@@ -273,7 +304,7 @@ def told(events: EventRecords, campaign: str) -> list[Any]:
         events.fates(campaign, all_rows),
         [events.rates(campaign, SENT + since) for since in range(5)],
         sorted((e.row, e.message_id, e.at, str(e.refused)) for e in events.evidence(campaign, all_rows)),
-        [e.message_id for e in events.refused(campaign)],
+        sorted(row for _, row in events.refused(campaign, 0, 99)),
         [[e.key for e in events.of_row(campaign, row)] for row in all_rows],
     ]
 
@@ -291,12 +322,13 @@ def by_hand(batch: Iterable[MailEvent]) -> tuple[EventTally, list[tuple[int, int
         {e.message_id for e in known if suppresses(e) and e.bounce is None and e not in unsent},
         {e.message_id for e in unsent},
     ]
+    refused = {e.message_id for e in known if e.type in {EventType.REJECT, EventType.RENDERING_FAILURE}}
     sent_at = {e.message_id: e.sent_at for e in known}
     ids[0] -= ids[1]
     ids[3] -= ids[0] | ids[1]
     tally = EventTally(
         len(by_row),
-        sum(len({e.message_id for e in of_row}) > 1 for of_row in by_row.values()),
+        sum(len({e.message_id for e in of_row} - refused) > 1 for of_row in by_row.values()),
         Counter(kind for of_row in by_row.values() for kind in {e.type for e in of_row}),
         Counter(kind for of_row in by_row.values() for kind in {e.bounce for e in of_row if e.bounce}),
     )
@@ -441,6 +473,31 @@ def test_a_list_of_suppressions(events: EventRecords) -> None:
     }
     assert events.unsuppress(["a@example.com", "a@example.com", "b@example.com"]) == 2
     assert [s.address for s in events.suppressions()] == ["C@example.com"]
+
+
+def test_the_weightiest_reason_is_kept_in_whatever_order_they_come(events: EventRecords) -> None:
+    manual, complaint, unsubscribe = (
+        SuppressionReason.MANUAL,
+        SuppressionReason.COMPLAINT,
+        SuppressionReason.UNSUBSCRIBE,
+    )
+    assert events.record([bounced(1), complained(2, to=["b@example.com"]), bounced(2, to=["b@example.com"])], NOW) == (
+        Recorded({EventType.BOUNCE: 2, EventType.COMPLAINT: 1}, {BounceKind.PERMANENT: 2}, frozenset({"c1"}), 0, 2)
+    )
+    last, _ = events.suppressed_after(-1)
+
+    def kept() -> list[tuple[SuppressionReason, str, float]]:
+        return [(one.reason, one.source, one.at) for one in events.suppressions()]
+
+    assert kept() == [(complaint, "m2", SENT + 3), (SuppressionReason.BOUNCE, "m1", SENT + 3)]
+    assert events.suppress([suppression("b"), suppression("user1"), suppression("user1", complaint)]) == 0
+    assert kept() == [(complaint, "m2", SENT + 3), (complaint, "by hand", NOW)]
+    assert events.suppress([suppression("user1", unsubscribe), suppression("new"), suppression("user1")]) == 1
+    assert events.record([complained(1, at=SENT + 9), complained(3, to=["new@example.com"])], NOW).suppressed == 0
+    assert kept() == [(complaint, "m2", SENT + 3), (complaint, "m3", SENT + 3), (unsubscribe, "by hand", NOW)]
+    assert events.suppress([suppression("new", manual)]) == 0
+    assert kept()[1][0] is complaint
+    assert events.suppressed_after(last)[1] == ["new@example.com"], "a weightier reason is no news of anybody"
 
 
 def test_news_of_suppressions_come_in_parts_and_none_is_missed(events: EventRecords) -> None:

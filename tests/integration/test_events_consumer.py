@@ -69,6 +69,9 @@ class Told:
     def left(self, reason: str) -> None:
         self.said.append(f"left: {reason}")
 
+    def unburied(self, error: BulksendError) -> None:
+        self.said.append(f"unburied: {error.message}")
+
     def held_up(self, error: BulksendError) -> None:
         self.said.append(f"held up: {error.message}")
 
@@ -178,6 +181,31 @@ def test_without_a_dead_letter_queue_the_unreadable_stays_out_of_the_way(desk: D
     assert told.said == ["left: it is no JSON"]
     assert desk.left(url) == (0, 1)
     assert store.tally(CAMPAIGN).mails == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_dead_letter_queue_that_takes_nothing_is_told_once_and_holds_nothing_up(
+    desk: Desk, store: SqliteEvents
+) -> None:
+    asked: list[int] = []
+
+    async def refuse(url: str, bodies: Sequence[str]) -> Sequence[bool]:
+        assert url == made.dead_url
+        asked.append(len(bodies))
+        raise QueueError("denied", trouble=Trouble.DENIED)
+
+    async def go() -> None:
+        async with open_queue(desk.access, made.url) as (queue, _), in_a_thread() as thread:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(queue, "send", refuse)
+                await Consumer(queue, store, told, thread=thread, now=time.time).run(until_empty=True)
+
+    made, told = desk.queue(), Told()
+    desk.fill(made.url, [raw(report("bounce")), *["hello"] * 15])
+    asyncio.run(go())
+    assert store.tally(CAMPAIGN).mails == 1
+    assert (sum(asked), len(asked) > 1) == (15, True)
+    assert told.said == ["left: it is no JSON", "unburied: The events' queue cannot be used: denied"]
 
 
 # Ending ---------------------------------------------------------------------------------------------------------------

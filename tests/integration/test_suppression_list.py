@@ -18,6 +18,7 @@ from bulksend.cli import run
 from bulksend.recipients import address_file
 from bulksend.ses import seldom, suppression
 from bulksend.simulator import SimulatorProcess
+from bulksend.worker import Store
 from tests.harness import REGION
 
 STORE = "sqlite:store"
@@ -29,6 +30,7 @@ def at_simulator(in_folder: Path, simulator: SimulatorProcess, monkeypatch: pyte
     monkeypatch.setenv("BULKSEND_AWS_ENDPOINT_URL", simulator.url)
     monkeypatch.setenv("BULKSEND_AWS_REGION", REGION)
     monkeypatch.setattr(suppression.AccountSuppressions.__init__, "__kwdefaults__", {"every_s": 0.0})
+    Store.at(in_folder / "store")
     return in_folder
 
 
@@ -63,10 +65,11 @@ def listed(said: Any) -> dict[str, str]:
 
 
 def test_by_hand(said: Any) -> None:
-    assert "there is no store" in said("list", code=2)
+    assert listed(said) == {}
     assert said("add", "Ann@Example.COM", " b@bücher.example ", "--output", "json") == {"added": 2, "known": 0}
     assert said("add", "ann@example.com", "--reason", "complaint", "--output", "json") == {"added": 0, "known": 1}
-    assert listed(said) == {"ann@example.com": "manual", "b@xn--bcher-kva.example": "manual"}
+    assert said("add", "ann@example.com", "--reason", "bounce", "--output", "json") == {"added": 0, "known": 1}
+    assert listed(said) == {"ann@example.com": "complaint", "b@xn--bcher-kva.example": "manual"}, "the weightier stays"
     assert "is not an address" in said("add", "c@example.com", "nobody", code=2)
     assert "no address is named" in said("add", code=2)
     assert len(listed(said)) == 2
@@ -87,17 +90,18 @@ def test_from_files(in_folder: Path, said: Any, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(address_file, "LINES_AT_ONCE", 3)
     (in_folder / "a.txt").write_text("a@example.com\r\n\r\n B@example.com \nnobody\n" * 3, "utf-8")
     done = said("import", "a.txt", "--output", "json")
-    assert done == {"added": 2, "known": 4, "refused": 3}
+    assert done == {"added": 2, "known": 4, "refused": 3, "refused_rows": [4, 8, 12]}
     (in_folder / "c.csv").write_text('name,email\nAnn,c@example.com\nBob\n"x",\nCid,nobody\n', "utf-8")
     assert said("import", "c.csv", "--reason", "unsubscribe", "--output", "json") == {
         "added": 1,
         "known": 0,
         "refused": 2,
+        "refused_rows": [2, 4],
     }
     pq.write_table(pa.table({"address": ["d@example.com", None, "a@example.com"]}), in_folder / "d.parquet")
     assert "there is no column 'email'" in said("import", "d.parquet", code=2)
     done = said("import", "d.parquet", "--column", "address", "--output", "json")
-    assert done == {"added": 1, "known": 1, "refused": 0}
+    assert done == {"added": 1, "known": 1, "refused": 0, "refused_rows": []}
     assert "gone.txt" in said("import", "gone.txt", code=2)
     assert listed(said) == {
         "a@example.com": "manual",
@@ -107,7 +111,7 @@ def test_from_files(in_folder: Path, said: Any, monkeypatch: pytest.MonkeyPatch)
     }
     # What was written can be read again.
     (in_folder / "all.csv").write_text(said("list", "--output", "csv"), "utf-8")
-    assert said("import", "all.csv", "--output", "json") == {"added": 0, "known": 4, "refused": 0}
+    assert said("import", "all.csv", "--output", "json") == {"added": 0, "known": 4, "refused": 0, "refused_rows": []}
 
 
 def test_from_the_account_and_back(said: Any, simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:

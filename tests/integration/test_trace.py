@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from bulksend.model import Campaign, SettlementVerdict
 from bulksend.report import Trace
 from bulksend.simulator import SimulatorProcess
 from bulksend.worker import Store
+from bulksend.worker.settlement import settle
 from bulksend.worker.tracing import trace
 from tests.harness import CAMPAIGN, settings_for, write_list
 from tests.independent import Ministack
@@ -130,7 +133,31 @@ def test_doubt_is_told_with_what_was_decided_of_it(desk: Desk) -> None:
     found = desk.trace(LOST)
     assert kinds(found) == ["request", "answer", "decision"]
     assert found.steps[-1].says == "it was decided that SES had accepted it: she said so"
-    assert "accepted by SES" in found.answers[0]
+    assert (
+        "second, row 1: not known, no answer told whether SES accepted it; it was taken for accepted by a"
+        in (found.answers[0])
+    )
+    assert found.answers[0].endswith(": she said so")
+
+
+def test_a_doubt_that_was_given_up_was_not_refused(on_sqlite: Callable[..., Desk]) -> None:
+    desk = on_sqlite([LOST])
+    store, campaign = desk.store, desk.campaign()
+    worker.resolve(store, campaign, list(worker.doubts(store, campaign)), SettlementVerdict.DROP, "the offer is over")
+    (answer,) = desk.trace(LOST).answers
+    assert "not known, no answer told whether SES accepted it; it was given up by a person at" in answer
+    assert answer.endswith(": the offer is over")
+    assert "refused" not in answer
+
+
+def test_what_an_event_settled_is_no_person_s_word(on_sqlite: Callable[..., Desk]) -> None:
+    desk = on_sqlite([LOST])
+    desk.report(EventType.SEND, 1, message_id="0107-of-the-unanswered")
+    settle(desk.store, desk.campaign())
+    with closing(sqlite3.connect(desk.store.folder / "events.db")) as db:
+        db.execute("DELETE FROM event")
+        db.commit()
+    assert "accepted by SES at" in desk.trace(LOST).answers[0]
 
 
 def test_a_mail_that_only_an_event_names(on_sqlite: Callable[..., Desk]) -> None:

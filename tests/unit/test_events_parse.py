@@ -147,6 +147,7 @@ UNREADABLE = {
     "no message id": raw(without(report("bounce"), "mail", "messageId")),
     "a message id that is none": raw(report("bounce") | {"mail": {"messageId": 17, "timestamp": SENT_AT}}),
     "no time at all": raw(untimed()),
+    "an envelope's type that is no word": '{"Type": []}',
     "another service's": json.dumps(json.loads(bridged(report("bounce"))) | {"source": "aws.s3"}),
     "envelopes in envelopes": enveloped(enveloped(enveloped(enveloped(report("bounce"))))),
     "nested without end": "[" * 100_000,
@@ -229,12 +230,27 @@ def test_addresses_are_spelled_as_suppressions_are(said: str, address: str) -> N
 
 @pytest.mark.parametrize("said", ["", "nobody", "a" * 400 + "@example.com", None, 17, {"a": 1}, [["x@example.com"]]])
 def test_what_is_no_address_is_left_out(said: object) -> None:
-    assert event(raw(report("bounce", about={"bouncedRecipients": [{"emailAddress": said}]}))).recipients == ()
+    assert event(raw(report("delivery", about={"recipients": [{"emailAddress": said}]}))).recipients == ()
 
 
 def test_a_bounce_concerns_nobody_but_whom_it_names() -> None:
-    assert event(raw(report("bounce", about={"bouncedRecipients": []}))).recipients == ()
+    to_two = report("bounce", about={"bouncedRecipients": []})
+    to_two["mail"]["destination"] = ["ann@example.com", "bob@example.com"]
+    assert event(raw(to_two)).recipients == ()
     assert event(raw(without(report("delivery"), "delivery", "recipients"))).recipients == ()
+
+
+@pytest.mark.parametrize(("type_", "member"), [("bounce", "bouncedRecipients"), ("complaint", "complainedRecipients")])
+def test_a_forwarded_mail_concerns_whom_it_was_sent_to(type_: str, member: str) -> None:
+    found = report(type_, about={member: [{"emailAddress": "target@example.net"}]})
+    for destination, concerned in (
+        (["Ann <Ann@example.com>"], ("ann@example.com", "target@example.net")),
+        (["target@example.net"], ("target@example.net",)),
+        (["ann@example.com", "bob@example.com"], ("target@example.net",)),
+        ([], ("target@example.net",)),
+    ):
+        found["mail"]["destination"] = destination
+        assert event(raw(found)).recipients == concerned
 
 
 def test_recipients_and_texts_are_bounded() -> None:

@@ -189,13 +189,30 @@ def test_what_became_of_mails() -> None:
     assert "in events: see below" in page.said
     assert "By events of 104,000 rows" in page.said
     assert page.table("Rows by what became") == [
-        ["Delivered", "99,000", "94.9\u202f%"],
+        ["Delivered", "99,000", "95.0\u202f%"],
         ["Bounced: permanent", "4,900", "4.7\u202f%"],
         ["Bounced: transient", "100", "0.1\u202f%"],
         ["Complained", "12", "<\u202f0.1\u202f%"],
         ["More than one mail", "2", "<\u202f0.1\u202f%"],
     ]
     assert "<b>[address]</b>" in page.said, "as text"
+    assert "A canary or a breaker" not in page.said
+
+
+def test_bounces_are_a_part_of_what_was_accepted_as_the_halt_beside_them_says() -> None:
+    bounces = Became(900, 0, {EventType.BOUNCE: 108, EventType.REJECT: 7}, {BounceKind.PERMANENT: 108}, NOON)
+    halted = campaign(CampaignState.HALTED, rows=3000, entries=3000, halt=Halt("48 of 400 mails bounced", "See to it"))
+    page = page_of(
+        campaign=halted,
+        tally=tally(rows=3000, accepted=900, dead=7, in_doubt=0, pending=2093, skipped={}),
+        became=bounces,
+    )
+    assert page.table("Rows by what became") == [
+        ["Bounced: permanent", "108", "12.0\u202f%"],
+        ["Rejected", "7", "–"],
+    ]
+    assert "The share is of the 900 rows that SES has accepted so far" in page.said
+    assert "A canary or a breaker judges by mails sent in the time that it names" in page.said
 
 
 def test_what_it_says() -> None:

@@ -240,6 +240,22 @@ def test_what_was_never_sent_is_no_part_of_a_rate() -> None:
     assert Heard(90, 10, 0, unsent=900).known == 1000
 
 
+def test_what_ses_refused_has_a_limit_of_its_own() -> None:
+    found = judge(Breaker(), Heard(900, 0, 0, unsent=100, refused=100))
+    assert found == Excess("refusals", 100, 1000, 0.05)
+    assert str(found).startswith("100 of 1,000 mails were accepted by SES and never sent (Reject or Rendering Failure)")
+    assert judge(Breaker(), Heard(0, 0, 0, unsent=1000, refused=1000)) == Excess("refusals", 1000, 1000, 0.05)
+    assert judge(Breaker(), Heard(960, 0, 0, unsent=40, refused=40)) is None
+    assert judge(Breaker(), Heard(0, 0, 0, unsent=999, refused=999)) is None
+    # Where nobody hears of deliveries, they are a part of what was sent.
+    assert judge(Breaker(), Heard(0, 0, 0, unsent=1000, refused=1000, sent=40_000)) is None
+
+
+def test_what_the_accounts_own_list_holds_back_is_no_refusal() -> None:
+    assert judge(Breaker(), Heard(5000, 0, 0, unsent=5000)) is None
+    assert judge(Breaker(), Heard(5000, 0, 0, unsent=5000, refused=10)) is None
+
+
 def test_an_excess_in_words() -> None:
     assert (
         str(Excess("bounces", 299, 5000, 0.048))
@@ -292,6 +308,27 @@ def test_at_the_deadline_a_small_canary_must_be_known_to_20_of_it_or_all() -> No
     assert canary(Heard(20, 0, 0), accepted=30, late=True) is CanaryVerdict.PASS
     assert canary(Heard(9, 0, 0), accepted=10, late=True) is CanaryVerdict.CANNOT_JUDGE
     assert canary(Heard(10, 0, 0), accepted=10, late=True) is CanaryVerdict.PASS
+
+
+@pytest.mark.parametrize("accepted", [200, 120, 20])
+def test_a_canary_that_ses_refused_does_not_pass(accepted: int) -> None:
+    """However much of it was settled, which takes it out of what was accepted."""
+    heard = Heard(20, 0, 0, unsent=180, refused=180)
+    assert canary(heard, accepted=accepted) == Excess("refusals", 180, 200, 0.05)
+
+
+def test_a_small_canary_that_ses_refused_does_not_pass() -> None:
+    assert canary(Heard(8, 0, 0, unsent=2, refused=2), accepted=8) == Excess("refusals", 2, 10, 0.05)
+    assert canary(Heard(0, 0, 0, unsent=10, refused=10), accepted=0) == Excess("refusals", 10, 10, 0.05)
+    assert canary(Heard(0, 0, 0, unsent=1, refused=1), accepted=0) is CanaryVerdict.WAIT
+    assert canary(Heard(0, 0, 0, unsent=1, refused=1), accepted=0, late=True) is CanaryVerdict.CANNOT_JUDGE
+
+
+def test_what_was_refused_stands_for_no_mail_that_may_still_arrive() -> None:
+    """It is settled already: of 193 that are left, two are not known."""
+    assert canary(Heard(191, 0, 0, unsent=7, refused=7), accepted=193) is CanaryVerdict.WAIT
+    assert canary(Heard(193, 0, 0, unsent=7, refused=7), accepted=193) is CanaryVerdict.PASS
+    assert canary(Heard(8, 0, 0, unsent=1, refused=1), accepted=19, late=True) is CanaryVerdict.CANNOT_JUDGE
 
 
 def test_it_waits_while_not_all_of_it_has_gone_out() -> None:

@@ -217,6 +217,8 @@ def test_looking_changes_nothing_and_posting_unsubscribes() -> None:
         page = face.ask("GET", "/u/good")
         assert page.status == 200
         assert '<form method="post">' in page.body.decode()
+        assert "Press the button to get no more mail of this sender's lists." in page.body.decode()
+        assert "You will" not in page.body.decode(), "nobody is told that it is done before it is"
         assert page.headers["content-type"] == "text/html; charset=utf-8"
         policy = page.headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -266,6 +268,20 @@ def test_all_else_is_refused(method: str, path: str, body: bytes | None, headers
         assert face.faults == []
 
 
+def test_who_follows_a_broken_link_gets_a_page() -> None:
+    with public_face_in_thread(office=TokensInMemory({"good": Unsubscribed.DONE})) as face:
+        for path in ("/u/bad", "/", "/u/good/more"):
+            page = face.ask("GET", path)
+            assert (page.status, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+            assert "<h1>There is nothing here</h1><p>If a link in a mail led you here" in page.body.decode()
+            assert "default-src 'none'" in page.headers["content-security-policy"]
+        wrong = face.ask("PUT", "/u/good", ONE_CLICK, FORM)
+        assert (wrong.headers["content-type"], wrong.headers["allow"]) == (
+            "text/html; charset=utf-8",
+            "GET, HEAD, POST",
+        )
+
+
 def test_a_store_that_is_away_is_told_to_come_again_later() -> None:
     office = TokensInMemory({"good": JournalError("secret"), "odd": ValueError("secret")})
     with public_face_in_thread(office=office) as face:
@@ -280,7 +296,9 @@ def test_more_than_anybody_needs_is_put_off(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(unsubscribe, "BURST", 3.0)
     monkeypatch.setattr(unsubscribe, "PER_S", 0.0)
     with public_face_in_thread(office=TokensInMemory({"good": Unsubscribed.DONE})) as face:
-        assert [face.ask("GET", f"/u/{token}").status for token in ("good", "bad", "good", "good")] == [
-            *(200, 404, 200),
-            503,
+        # What has no token takes nothing from those who have one.
+        assert [face.ask("GET", f"/u/{token}").status for token in ("bad", "bad", "bad", "good", "good")] == [
+            *(404, 404, 404),
+            *(200, 200),
         ]
+        assert [face.ask("GET", f"/u/{token}").status for token in ("good", "good")] == [200, 503]

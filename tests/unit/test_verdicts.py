@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulksend.event import EventType
-from bulksend.model import AccountStatus, Binding
+from bulksend.model import AccountStatus, Binding, CampaignState, Halt
 from bulksend.pacing import PaceSettings
 from bulksend.report import Check, Level, checks_facts, verdict_of
 from bulksend.ses.account import AccountDetails
@@ -21,6 +21,7 @@ from bulksend.ses.templates import TemplateContent
 from bulksend.ses.tenants import Tenant
 from bulksend.worker.examined import (
     Examined,
+    LinksAsFound,
     ListAsFound,
     QueueAsFound,
     RegionAsFound,
@@ -99,6 +100,7 @@ def test_all_is_well() -> None:
     assert checks_facts(checks)["verdict"] == "ok"
 
 
+LINKS = ("unsubscribe links",)
 DESTINATIONS = {
     "none": (),
     "off": (replace(DESTINATION, enabled=False),),
@@ -168,7 +170,12 @@ CASES: list[tuple[Examined, str, Level, str]] = [
     (replace(SOUND, skew_s=-90.0), "clock", Level.WARNING, "90 seconds ahead of SES's"),
     (replace(SOUND, skew_s=600.0), "clock", Level.WARNING, "10 minutes behind SES's, more than signatures may be off"),
     (replace(SOUND, list=None, list_fault="no such file"), "list", Level.FAULT, "no such file"),
-    (replace(SOUND, list=replace(LIST, suppressed=2)), "suppression", Level.WARNING, "2 of its recipients are"),
+    (
+        replace(SOUND, list=replace(LIST, suppressed=2)),
+        "suppression",
+        Level.WARNING,
+        "2 of the recipients that are left are",
+    ),
     (replace(SOUND, list=replace(LIST, suppressed=DENIED)), "suppression", Level.UNCHECKED, "may not"),
     (
         home(account=replace(DETAILS, suppressed_reasons=("BOUNCE",))),
@@ -186,6 +193,19 @@ CASES: list[tuple[Examined, str, Level, str]] = [
         *("store", Level.FAULT, "room for 0 MB"),
     ),
     (replace(SOUND, queues=()), "queues", Level.WARNING, "not set"),
+    (replace(SOUND, queues=(), needs_events=True), "queues", Level.WARNING, "halts after its canary unless"),
+    (replace(SOUND, differs=("limit", "the list")), "campaign file", Level.FAULT, "differs by now: limit; the list"),
+    (
+        replace(SOUND, state=CampaignState.HALTED, halt=Halt("too many bounces", "Clean the list.")),
+        *("campaign", Level.WARNING, "launch is halted: too many bounces"),
+    ),
+    (replace(SOUND, state=CampaignState.CANCELLED), "campaign", Level.FAULT, "launch was cancelled"),
+    (replace(SOUND, links=LinksAsFound(has_keys=False, answered=True)), *LINKS, Level.FAULT, "key_file is not set"),
+    (
+        replace(SOUND, links=LinksAsFound(has_keys=False, answered=True), state=CampaignState.QUEUED),
+        *(*LINKS, Level.WARNING, "key_file is not set"),
+    ),
+    (replace(SOUND, links=LinksAsFound(has_keys=True, answered=False)), *LINKS, Level.WARNING, "nobody answers"),
     (replace(SOUND, queues=(QueueAsFound("events", DENIED),)), "queue events", Level.UNCHECKED, "may not"),
     (replace(SOUND, queues=(QueueAsFound("events", DENIED, gone=True),)), "queue events", Level.WARNING, "no such"),
     (
