@@ -335,14 +335,14 @@ class Service:
                 run.has_begun = True
                 self.hindrances.pop(submitted.name, None)
                 state = await engine.run()
+                if engine.halt is not None and engine.halt.scope is HaltScope.ACCOUNT:
+                    self._halt_others(run, engine.halt)  # at once: a person may have them resumed by and by
         finally:
             run.engine = None
             run.lane.close()
             if handout is not None:
                 handout.close()
         log.info("let go", state=state.value)
-        if engine.halt is not None and engine.halt.scope is HaltScope.ACCOUNT:
-            self._halt_others(run, engine.halt)
 
     async def _account(self, binding: Binding, access: AwsAccess) -> AccountAtWork:
         """Opened once, for all campaigns of the account."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bulksend.pacing.quota import FRESH_S
 from bulksend.simulator import SimulatorProcess
 from tests.acceptance.test_cli import bulksend
 from tests.acceptance.test_worker import at, campaign, status, submit
@@ -52,5 +54,6 @@ def test_an_account_that_may_send_again_sends_when_it_is_resumed(in_folder: Path
         until(lambda: told(worker, "bulksend_campaigns", state="halted") == 2, "both halt")
         assert told(worker, "bulksend_halts_total", scope="account") == 2
         simulator.settings(sending_enabled=True)
+        time.sleep(FRESH_S + 0.1)  # what GetAccount has said just now is believed
         assert bulksend("resume", "one").returncode == 0
         until(lambda: status("one")["state"] == "finished", "it is not halted by what GetAccount said before")
