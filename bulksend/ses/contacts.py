@@ -9,15 +9,14 @@ once a second is asked, and more seldom where SES says so.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
-from bulksend.aws import AwsAccess, explained, open_client, refusal_code
+from bulksend.aws import AwsAccess, explained, refusal_code
 from bulksend.errors import BulksendError, ListError
-from bulksend.ses.seldom import Seldom
+from bulksend.ses.seldom import SeldomClient
 
 __all__ = ["Contact", "ContactLists"]
 
@@ -36,7 +35,7 @@ class Contact:
     changed_at: float | None
 
 
-class ContactLists:
+class ContactLists(SeldomClient):
     """The account's contact lists in one Region. An asynchronous context manager.
 
     Raises:
@@ -45,20 +44,7 @@ class ContactLists:
     """
 
     def __init__(self, access: AwsAccess) -> None:
-        self._access = access
-        self._clients = AsyncExitStack()
-        self._client: Any = None
-        self._seldom = Seldom(CALL_EVERY_S)
-
-    async def __aenter__(self) -> Self:
-        try:
-            self._client = await self._clients.enter_async_context(open_client(self._access, retrying=False))
-        except Exception as error:
-            raise explained(error) from error
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._clients.aclose()
+        super().__init__(access, CALL_EVERY_S)
 
     async def topics(self, name: str) -> dict[str, bool]:
         """The topics of a list, and whether contacts without a preference for one are subscribed to it.

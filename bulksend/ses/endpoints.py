@@ -7,17 +7,16 @@ mail. How often they may be called is not documented: once a second is asked, an
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum, unique
 from functools import partial
-from typing import Any, Self, assert_never
+from typing import Any, assert_never
 
-from bulksend.aws.client import AwsAccess, explained, open_client, refusal_code
+from bulksend.aws.client import AwsAccess, explained, refusal_code
 from bulksend.errors import BulksendError, ExitCode
 from bulksend.ses.inquiry import pages
-from bulksend.ses.seldom import Seldom
+from bulksend.ses.seldom import SeldomClient
 
 __all__ = ["Endpoint", "EndpointError", "EndpointNotFoundError", "EndpointState", "Endpoints", "find_endpoint"]
 
@@ -110,7 +109,7 @@ class Endpoint:
     changed_at: float | None = None
 
 
-class Endpoints:
+class Endpoints(SeldomClient):
     """The endpoints whose primary Region is the one that is asked. An asynchronous context manager.
 
     Every method raises EndpointError for what SES says against an endpoint, AccountError, or, where no region is set
@@ -118,20 +117,7 @@ class Endpoints:
     """
 
     def __init__(self, access: AwsAccess) -> None:
-        self._access = access
-        self._clients = AsyncExitStack()
-        self._client: Any = None
-        self._seldom = Seldom(CALL_EVERY_S)
-
-    async def __aenter__(self) -> Self:
-        try:
-            self._client = await self._clients.enter_async_context(open_client(self._access, retrying=False))
-        except Exception as error:
-            raise explained(error) from error
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._clients.aclose()
+        super().__init__(access, CALL_EVERY_S)
 
     async def list(self) -> list[Endpoint]:
         """All of them, in SES's order."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from contextlib import AsyncExitStack
+from typing import Any, Self
 
-from bulksend.aws.client import refusal_code
+from bulksend.aws.client import AwsAccess, explained, open_client, refusal_code
 
-__all__ = ["Seldom"]
+__all__ = ["Seldom", "SeldomClient"]
 
 MOST_TRIES = 8
 LONGEST_WAIT_S = 60.0
@@ -37,3 +38,28 @@ class Seldom:
                 wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
                 self._next_s = time.monotonic() + wait_s
         raise AssertionError
+
+
+class SeldomClient:
+    """A client whose calls are `every_s` apart: those of one part of SES. An asynchronous context manager.
+
+    Raises:
+        AccountError: at entry, there are no credentials, or no such profile.
+        ConfigError: at entry, no region is set anywhere.
+    """
+
+    def __init__(self, access: AwsAccess, every_s: float) -> None:
+        self._access = access
+        self._clients = AsyncExitStack()
+        self._client: Any = None
+        self._seldom = Seldom(every_s)
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._client = await self._clients.enter_async_context(open_client(self._access, retrying=False))
+        except Exception as error:
+            raise explained(error) from error
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._clients.aclose()

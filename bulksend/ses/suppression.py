@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import datetime
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
-from bulksend.aws import AwsAccess, explained, open_client, refusal_code
+from bulksend.aws import AwsAccess, explained, refusal_code
 from bulksend.errors import BulksendError
 from bulksend.event import Suppression, SuppressionReason
-from bulksend.ses.seldom import Seldom
+from bulksend.ses.seldom import SeldomClient
 
 __all__ = ["ACCOUNT_LIST", "AccountSuppressions", "ListChangedError"]
 
@@ -32,7 +31,7 @@ class ListChangedError(Exception):
     """Reading cannot go on from where it was: it has to begin anew. The room's own, never shown."""
 
 
-class AccountSuppressions:
+class AccountSuppressions(SeldomClient):
     """The list of one account in one Region. An asynchronous context manager.
 
     Raises:
@@ -41,20 +40,7 @@ class AccountSuppressions:
     """
 
     def __init__(self, access: AwsAccess, *, every_s: float = EVERY_S) -> None:
-        self._access = access
-        self._seldom = Seldom(every_s)
-        self._clients = AsyncExitStack()
-        self._client: Any = None
-
-    async def __aenter__(self) -> Self:
-        try:
-            self._client = await self._clients.enter_async_context(open_client(self._access, retrying=False))
-        except Exception as error:
-            raise explained(error) from error
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._clients.aclose()
+        super().__init__(access, every_s)
 
     async def pages(self, token: str | None = None) -> AsyncIterator[tuple[list[Suppression], str | None]]:
         """A thousand at a time, each time with the token of what comes next; from a token on, if there is one.
