@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import tempfile
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 from bulksend.errors import JournalError
 
-__all__ = ["make_private", "refuse_network"]
+__all__ = ["clear_free_space", "make_private", "refuse_network"]
 
 NETWORK = frozenset(
     {
@@ -75,3 +77,22 @@ def make_private(path: Path) -> None:
             os.link(name, path)
     finally:
         Path(name).unlink()
+
+
+def clear_free_space(path: Path, connect: Callable[[], sqlite3.Connection], refusal: type[JournalError]) -> None:
+    """Leave no trace of what was removed from a store's file, in it or beside it.
+
+    Raises:
+        JournalError: as `refusal`: somebody reads it all the time, or there is no room on the disk.
+    """
+    try:
+        with closing(connect()) as db:
+            db.execute("VACUUM")
+            (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.Error as error:
+        raise refusal(f"{path} cannot be written: {error}") from error
+    if busy:
+        raise refusal(
+            f"{path} is being read, so that its free space cannot be cleared",
+            hint="End what reads it, then run the same command again.",
+        )

@@ -15,7 +15,7 @@ from bulksend.clock import boot_s
 from bulksend.errors import CampaignBusyError, JournalError
 from bulksend.journal.database import Database, Living
 from bulksend.journal.deciding import move, settle_standing, settled_places
-from bulksend.journal.filesystem import make_private, refuse_network
+from bulksend.journal.filesystem import clear_free_space, make_private, refuse_network
 from bulksend.journal.lock import StoreLock, living_holder, living_process, plans_lock
 from bulksend.journal.reading import Sender, ledger_of
 from bulksend.journal.records import Records
@@ -126,17 +126,7 @@ class SqliteJournal(Records):
         Raises:
             JournalError: somebody reads it all the time, or there is no room on the disk.
         """
-        try:
-            with closing(self._connect()) as db:
-                db.execute("VACUUM")
-                (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.Error as error:
-            raise JournalError(f"{self.path} cannot be written: {error}") from error
-        if busy:
-            raise JournalError(
-                f"{self.path} is being read, so that its free space cannot be cleared",
-                hint="End what reads it, then run the same command again.",
-            )
+        clear_free_space(self.path, self._connect, JournalError)
 
     def _living(self) -> Living:
         return Living("a.holder = ?", (living_holder(self._lock_path),))

@@ -17,7 +17,7 @@ from bulksend.errors import EventStoreError
 from bulksend.journal.connections import Connections
 from bulksend.journal.database import Database
 from bulksend.journal.event_tables import EventTables
-from bulksend.journal.filesystem import make_private, refuse_network
+from bulksend.journal.filesystem import clear_free_space, make_private, refuse_network
 from bulksend.journal.recording import Into
 
 __all__ = ["SqliteEvents"]
@@ -67,17 +67,7 @@ class SqliteEvents(EventTables):
         """See EventRecords."""
         if not self._is_there():
             return
-        try:
-            with closing(self._connect()) as db:
-                db.execute("VACUUM")
-                (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.Error as error:
-            raise EventStoreError(f"{self.path} cannot be written: {error}") from error
-        if busy:
-            raise EventStoreError(
-                f"{self.path} is being read, so that its free space cannot be cleared",
-                hint="End what reads it, then run the same command again.",
-            )
+        clear_free_space(self.path, self._connect, EventStoreError)
 
     def begin_anew(self) -> bool:
         """Go on with an empty store where the file is lost; whether it is."""
