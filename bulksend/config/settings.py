@@ -222,6 +222,8 @@ class EventsSettings(Table):
     queues: tuple[Annotated[str, AfterValidator(_queue)], ...] | None = Field(default=None, strict=False)
     """URLs of the queues that events are taken from, each in its own Region; in the environment, separated by spaces or
     commas. Not set: a worker takes none."""
+    apart: bool = False
+    """Whoever sends leaves the queues alone: bulksend events consume takes from them, in a process of its own."""
     endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = None
     """URL that is spoken to in place of Amazon SQS, SNS and EventBridge, for tests and laptops. Not set: AWS's own, as
     the queue's URL names it."""

@@ -144,8 +144,12 @@ async def consuming(
 ) -> AsyncIterator[None]:
     """Take events from all queues of the settings, while inside. Nothing that goes wrong with them comes out.
 
-    At the end, what is durable is deleted; the rest can be received again at once.
+    Of none, if they are taken apart from sending. At the end, what is durable is deleted; the rest can be received
+    again at once.
     """
+    if settings.events.apart:
+        yield
+        return
     with _in_a_thread() as thread:
         intakes = _intakes(store, settings, observers, metrics, on_recorded, thread)
         tasks = [asyncio.create_task(intake.keep_on(), name="events") for intake in intakes]
