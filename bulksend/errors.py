@@ -138,7 +138,7 @@ class JournalError(BulksendError):
     """The journal cannot be used"""
 
     exit_code = ExitCode.HALTED
-    default_hint = "Nothing is sent without a journal. Check the disk and the file's permissions, then run send again."
+    default_hint = "Nothing is sent without a journal. Check the disk and the file's permissions."
     is_outage = False
     """Whether it is the server's trouble, which may pass."""
 

@@ -45,7 +45,8 @@ class MailEvent:
     and None where the mail has none. `recipients` are whom it concerns, where it says so. `subtype` and `detail` are
     SES's and the receiving server's own words: of a bounce its bounceSubType and the diagnostic code, of a complaint
     its complaintSubType and feedback type, of a delay its type, of a Reject and a Rendering Failure the reason, of a
-    click the link. An identity's notification is not `published` by a configuration set, and has no tags.
+    click the link. An identity's notification is not `published` by a configuration set, and has no tags. A
+    subscription is `from_all` if who got the mail has unsubscribed from everything.
     """
 
     key: bytes
@@ -60,6 +61,7 @@ class MailEvent:
     subtype: str = ""
     detail: str = ""
     published: bool = True
+    from_all: bool = False
 
 
 @unique

@@ -246,7 +246,7 @@ class EventsRecorded:
     """A batch of events is durable, each counted once; the oldest was `lag_s` old.
 
     `unreadable` messages were in it as well. `bounces` are those of `types`, by kind. `copies` are rows of which a
-    second mail was seen for the first time.
+    second mail that SES did not refuse was seen for the first time.
     """
 
     types: Mapping[EventType, int]

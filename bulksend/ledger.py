@@ -29,6 +29,7 @@ class AttemptRecord:
 
     `answered_at` is None while no outcome is recorded; then `holder_alive` tells in flight from in doubt.
     `exceptions` pairs places in `indices` with the outcomes that are not plain acceptances; all others were accepted.
+    It is not `sent` where it stands in the journal without a request: for entries of who was suppressed, or removed.
     """
 
     id: int
@@ -38,6 +39,7 @@ class AttemptRecord:
     holder_alive: bool
     exceptions: Sequence[tuple[int, EntryOutcome]] = ()
     settlements: Sequence[Settlement] = ()
+    sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -457,7 +457,8 @@ class Tally:
 class EntryReport:
     """All that the journal knows of one entry.
 
-    `at` is the time of its latest attempt or answer, `attempts` the requests it was in.
+    `at` is the time of its latest attempt or answer; of what is in doubt, when the request was made that left it so.
+    `attempts` are the requests it was in.
     """
 
     chunk: int

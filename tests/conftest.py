@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,9 @@ import pytest
 from hypothesis import settings
 
 from bulksend.simulator import SimulatorProcess
+from tests import sdk  # noqa: F401
 from tests.independent import Ministack, ministack_command
 from tests.postgres import Databases, Postgres
-
-os.environ["BOTO_DISABLE_CRT"] = "true"
-"""As bulksend is installed by default: without awscrt. It is read when botocore is imported; one test takes it back."""
 
 settings.register_profile("suite", deadline=None)  # how long a test takes says more of the machine than of the code
 settings.load_profile("suite")
@@ -46,6 +46,27 @@ def _isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setenv(name, value)
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         yield
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Of several processes each imports the modules of the whole suite from another one on.
+
+    To compile them, with their assertions rewritten, costs more than all other beginnings: so each is compiled by one
+    of the processes, and found by the others.
+    """
+    here: dict[str, Any] | None = getattr(session.config, "workerinput", None)
+    if here is None or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    root = session.config.rootpath
+    names = sorted(
+        ".".join(path.relative_to(root).with_suffix("").parts)
+        for folder in session.config.args
+        for path in (root / folder).rglob("test_*.py")
+    )
+    first = len(names) * int(here["workerid"].removeprefix("gw")) // here["workercount"]
+    for name in names[first:] + names[:first]:
+        with suppress(Exception):  # the collection tells it
+            importlib.import_module(name)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from io import BufferedWriter, TextIOWrapper
@@ -26,7 +27,8 @@ _SERVER.set_forkserver_preload(["tests.warm"])
 class Forked:
     """`bulksend ARGUMENTS`, to be used as a `subprocess.Popen`: its output is in pipes, or all of it in `log`.
 
-    Its standard input is empty. It has the environment and the current folder of the test, or those given.
+    Its standard input is empty. It has the environment and the current folder of the test, or those given. With a
+    `program`, a text in Python, that is run in place of bulksend, as by `python -c PROGRAM ARGUMENTS`.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Forked:
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
         log: Path | None = None,
+        program: str | None = None,
     ) -> None:
         self.args = arguments
         variables = dict(os.environ if environment is None else environment)
@@ -42,8 +45,8 @@ class Forked:
         self._streams = [os.fdopen(os.dup(end.fileno()), encoding="utf-8") for end, _ in pipes]
         # A daemon is ended at the latest when the tests are.
         self._process = _SERVER.Process(
-            target=_bulksend,
-            args=(arguments, folder or Path.cwd(), variables, log or [end for _, end in pipes]),
+            target=_run,
+            args=(program, arguments, folder or Path.cwd(), variables, log or [end for _, end in pipes]),
             daemon=True,
         )
         self._process.start()
@@ -56,6 +59,8 @@ class Forked:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self.kill()
         self.wait()
         self._close()
 
@@ -119,8 +124,12 @@ class Forked:
             stream.close()
 
 
-def _bulksend(
-    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], to: Path | Sequence[Connection]
+def _run(
+    program: str | None,
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    to: Path | Sequence[Connection],
 ) -> None:
     """In the forked process."""
     from bulksend.cli import main  # noqa: PLC0415  the server has imported it
@@ -132,4 +141,8 @@ def _bulksend(
     for number, end in enumerate(ends, start=1):
         os.dup2(end.fileno(), number)
         end.close()
-    main(arguments)
+    if program is None:
+        main(arguments)
+    else:
+        sys.argv = ["-c", *arguments]
+        exec(program, {"__name__": "__main__"})  # noqa: S102  the test's own

@@ -118,8 +118,10 @@ class OfficeInMemory:
         await self._called("cancel", name)
         return self._facts(name, "cancelled")
 
-    async def results(self, name: str, states: Sequence[str], form: str) -> AsyncGenerator[bytes, None]:
-        await self._called("results", name, tuple(states), form)
+    async def results(
+        self, name: str, states: Sequence[str], fates: Sequence[str], form: str
+    ) -> AsyncGenerator[bytes, None]:
+        await self._called("results", name, tuple(states), tuple(fates), form)
         self._facts(name, "finished")
         try:
             for piece in self.pieces:

@@ -61,6 +61,7 @@ class SesInMemory:
     """Satisfies the engine's Transport; `accepted` counts copies by row."""
 
     kind: str = "in memory"
+    by_endpoint: bool = False
 
     def __init__(self, weather: Callable[[], Weather]) -> None:
         self._weather = weather

@@ -11,11 +11,13 @@ import uvloop  # noqa: F401
 
 import bulksend.cli
 import bulksend.demo
+import bulksend.events
 import bulksend.fleet
 import bulksend.report
 import bulksend.worker.fleet
 import bulksend.worker.launch
 import bulksend.worker.process
 import bulksend.worker.reporting  # noqa: F401
+import tests.sdk  # noqa: F401
 
 gc.freeze()  # what is imported stays shared with those that are forked

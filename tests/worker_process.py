@@ -115,9 +115,10 @@ def told(worker: WorkerProcess, name: str, **labels: str) -> float:
     """What it says of a series: the sum of the samples with these labels among theirs."""
     status, text = worker.ask("GET", "/metrics")
     assert status == 200
+    samples = "\n".join(line for line in text.splitlines() if line.startswith(name))  # all of it takes long to read
     return sum(
         sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(samples)
         for sample in family.samples
         if sample.name == name and labels.items() <= sample.labels.items()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bulksend.admin.ports import FATES
 from bulksend.model import CampaignState, EntryState
 
 __all__ = ["document"]
@@ -82,6 +83,11 @@ _SCHEMAS = {
             "in_doubt": _COUNT,
             "in_flight": _COUNT,
             "pending": _COUNT,
+            "events": {
+                "type": ["object", "null"],
+                "description": "Rows by what became of their mails; null where the events cannot be read.",
+            },
+            "events_unread": {"type": ["string", "null"], "description": "Why they cannot be read."},
         },
     },
     "Campaigns": {
@@ -183,6 +189,11 @@ def _results() -> dict[str, object]:
         "Rows in this state; several times for several states, all where it is left out.",
         {"type": "array", "items": {"enum": _STATES}, "uniqueItems": True, "minItems": 1},
     )
+    fate = _query(
+        "fate",
+        "Rows of which events tell this; several times for any of several, all rows where it is left out.",
+        {"type": "array", "items": {"enum": list(FATES)}, "uniqueItems": True, "minItems": 1},
+    )
     form = _query("format", "CSV, or a line of JSON a row.", {"enum": ["csv", "jsonl"], "default": "csv"})
     operation = _operation(
         "results",
@@ -190,7 +201,7 @@ def _results() -> dict[str, object]:
         {200: _text("text/csv", "application/x-ndjson")},
         (404, 409),
     )
-    return operation | {"parameters": [state, form]}
+    return operation | {"parameters": [state, fate, form]}
 
 
 def _change(name: str, summary: str) -> dict[str, object]:

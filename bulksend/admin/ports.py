@@ -6,9 +6,21 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from enum import Enum, unique
 from typing import Literal, Protocol
 
-__all__ = ["Format", "Office", "Unsubscribed", "Unsubscribing"]
+__all__ = ["FATES", "Format", "Office", "Unsubscribed", "Unsubscribing"]
 
 Format = Literal["csv", "jsonl"]
+FATES = (
+    "delivered",
+    "bounced",
+    "complained",
+    "delayed",
+    "rejected",
+    "rendering_failed",
+    "opened",
+    "clicked",
+    "unsubscribed",
+)
+"""What events tell of a row's mail; on the command line the words are the same."""
 
 
 class Office(Protocol):
@@ -73,14 +85,19 @@ class Office(Protocol):
         """End it for good. Raises CampaignUnknownError or UsageError."""
         ...
 
-    def results(self, name: str, states: Sequence[str], form: Format) -> AsyncGenerator[bytes, None]:
+    def results(
+        self, name: str, states: Sequence[str], fates: Sequence[str], form: Format
+    ) -> AsyncGenerator[bytes, None]:
         """What became of each row, in pieces of any size; all states where none is named.
+
+        With `fates`, only rows that any of these has befallen.
 
         It is closed early when the client leaves. What it raises before its first piece becomes an error answer;
         afterwards the connection is cut, so that nobody takes a part for the whole.
 
         Raises:
             CampaignUnknownError: there is none of this name.
+            JournalError: journal or events cannot be read.
             SnapshotError: the snapshot is missing or damaged.
             UsageError: the campaign was pruned.
         """

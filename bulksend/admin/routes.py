@@ -14,7 +14,7 @@ from aiohttp import HttpVersion11, web
 from bulksend.admin.asked import Key, read_json, read_path, read_query, want_json
 from bulksend.admin.listener import Limits, cut, send
 from bulksend.admin.openapi import document
-from bulksend.admin.ports import Format, Office
+from bulksend.admin.ports import FATES, Format, Office
 from bulksend.admin.refusals import Refusal, RefusedError, json_answer
 from bulksend.errors import BulksendError, CampaignUnknownError
 from bulksend.model import EntryState
@@ -163,7 +163,8 @@ async def _results(asked: Asked) -> web.StreamResponse:
     form = cast("Format", asked.query.get("format", ["csv"])[0])
     file = f'attachment; filename="{asked.name}.{form}"'
     response = web.StreamResponse(headers={"Content-Type": _CONTENT_TYPES[form], "Content-Disposition": file})
-    async with aclosing(asked.office.results(asked.name, tuple(asked.query.get("state", ())), form)) as pieces:
+    states, fates = (tuple(asked.query.get(key, ())) for key in ("state", "fate"))
+    async with aclosing(asked.office.results(asked.name, states, fates, form)) as pieces:
         try:
             async for piece in pieces:
                 if not await send(request, response, stalled_s, piece):
@@ -191,6 +192,10 @@ ROUTES = (
         "GET",
         "/campaigns/{name}/results",
         _results,
-        {"state": Key(STATES, several=True), "format": Key(tuple(_CONTENT_TYPES))},
+        {
+            "state": Key(STATES, several=True),
+            "fate": Key(FATES, several=True),
+            "format": Key(tuple(_CONTENT_TYPES)),
+        },
     ),
 )

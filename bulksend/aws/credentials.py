@@ -33,9 +33,10 @@ class CredentialSource:
         return asyncio.get_running_loop().time() >= self._look_at_s
 
     async def current(self) -> Credentials:
-        """Raises whatever the SDK raises when there are none, or when they cannot be renewed.
+        """Raises whatever the SDK raises when there are none, or when those that were refused cannot be renewed.
 
-        However many ask at once, the source is asked once; while it is asked those of before serve.
+        However many ask at once, the source is asked once. While it is asked, or does not answer, those of before
+        serve: the SDK renews them minutes before their end, and whether they are good still is for AWS to say.
         """
         now_s = asyncio.get_running_loop().time()
         if self._current is not None and (now_s < self._look_at_s or self._looking.locked()):
@@ -63,8 +64,9 @@ class CredentialSource:
         try:
             found = await self._read()
         except Exception as error:  # noqa: BLE001  it is raised to all who wait
-            self._error = error
-            self._look_at_s = float("-inf")
+            if self._current is None:
+                self._error = error
+                self._look_at_s = float("-inf")
         else:
             self._error = None
             if found != self._current:

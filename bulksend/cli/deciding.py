@@ -63,7 +63,8 @@ def resolve(
     ]
     if len(chosen) > 1:
         raise UsageError("--accepted, --resend and --drop exclude each other")
-    target = target_of(campaign, common.settings())
+    settings = common.settings()
+    target = target_of(campaign, settings)
     target.store.refuse_pruned(target.campaign())
     settled = worker.settle(target.store, target.campaign())
     older_than_s = _duration_s(older_than)
@@ -98,7 +99,17 @@ def resolve(
         elif not print_doubts(people, ((d.row, d.report.status, d.report.reason, d.report.at) for d in found), now=now):
             people.print("Nothing of that kind is in doubt." if status or older_than else "Nothing is in doubt.")
         return int(ExitCode.SOME_IN_DOUBT if found else ExitCode.DONE)
-    if len(found) > MANY and not yes:
+    is_early = chosen[0] is SettlementVerdict.RESEND and worker.unheard(
+        target.store, target.campaign(), found, expected=bool(settings.events.queues)
+    )
+    if is_early:
+        people.print(
+            "[yellow]No event tells of any mail that was sent as late as these:[/] what proves that they were accepted "
+            "may wait in a queue still, and whoever it is about gets the mail twice. Whether messages wait: "
+            "bulksend events status",
+            soft_wrap=True,
+        )
+    if (is_early or len(found) > MANY) and not yes:
         ask(
             people,
             f"Decide {chosen[0].value} for {len(found):,} entries of {target.name}?",
@@ -221,6 +232,17 @@ def retry(
             f"left as they are: {done.too_early:,}, sent less than 31 minutes ago: their signature may still be good",
             highlight=False,
         )
+    if done.dropped:
+        were = (
+            "row was dropped out of doubt: SES may have accepted it"
+            if done.dropped == 1
+            else ("rows were dropped out of doubt: SES may have accepted them")
+        )
+        people.print(
+            f"left as they are: {done.dropped:,} {were}. To send even so: "
+            f"bulksend retry {target.name} --status DROPPED",
+            highlight=False,
+        )
     print_facts(target, output)
     if done.again:
         people.print(f"To send it: bulksend resume {target.name}", highlight=False)
@@ -236,15 +258,23 @@ def prune(
 ) -> int:
     """Remove the list of a campaign that is over, and SES's texts about its recipients. The numbers stay.
 
+    The unsubscribe links in its mails lead nowhere then.
+
     Args:
         campaign: The campaign file, or its name.
         yes: Do not ask.
         common: Common options.
     """
     from bulksend import worker  # noqa: PLC0415
+    from bulksend.worker.one_click import LINKS  # noqa: PLC0415
 
     target = target_of(campaign, common.settings())
     found = target.campaign()
+    if LINKS in found.frozen:
+        for_people().print(
+            "[yellow]The unsubscribe links in its mails lead nowhere then:[/] whoever uses one is not suppressed, and "
+            "is told that nothing is left to unsubscribe.",
+        )
     if not yes:
         ask(
             for_people(),

@@ -26,6 +26,7 @@ endpoint = App(
 app.command(endpoint)
 
 Flag = Annotated[bool, Parameter(negative="")]
+Yes = Annotated[bool, Parameter(alias="-y", negative="")]
 
 
 @endpoint.command(name="list")
@@ -86,7 +87,7 @@ def create(
     *,
     second_region: str,
     wait: Flag = False,
-    yes: Flag = False,
+    yes: Yes = False,
     output: Output = "text",
     common: Common = COMMON,
 ) -> int:
@@ -104,7 +105,7 @@ def create(
 
     settings, people = common.settings(), for_people()
     people.print(
-        f"The endpoint {name} is made in this account, between {settings.aws.region or 'the Region in force'} and "
+        f"The endpoint {name} will be made in this account, between {settings.aws.region or 'the Region in force'} and "
         f"{second_region}. It changes nothing for campaigns that do not name it.",
         highlight=False,
         markup=False,
@@ -130,9 +131,7 @@ def create(
 
 
 @endpoint.command
-def delete(
-    name: str, *, wait: Flag = False, yes: Flag = False, output: Output = "text", common: Common = COMMON
-) -> int:
+def delete(name: str, *, wait: Flag = False, yes: Yes = False, output: Output = "text", common: Common = COMMON) -> int:
     """Delete an endpoint. Campaigns of the store that are still to be sent by it are named: they could not be any more.
 
     Args:
@@ -148,7 +147,8 @@ def delete(
     found = show_endpoint(name, settings)
     campaigns = campaigns_of(found, settings, Path.cwd())
     people.print(
-        f"The endpoint {name} ({found.endpoint_id}, {' + '.join(found.regions)}, {found.state}) is deleted for good.",
+        f"The endpoint {name} ({found.endpoint_id}, {' + '.join(found.regions)}, {found.state}) will be deleted, "
+        "for good.",
         highlight=False,
         markup=False,
     )

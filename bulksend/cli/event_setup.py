@@ -27,7 +27,7 @@ def setup(
     *,
     via: Literal["sns", "eventbridge"] = "sns",
     name: str | None = None,
-    also: Annotated[tuple[Literal["send", "open", "click"], ...], Parameter(negative="")] = (),
+    also: Annotated[tuple[Literal["send", "open", "click"], ...], Parameter(negative="", consume_multiple=True)] = (),
     create: Annotated[bool, Parameter(negative="")] = False,
     yes: Annotated[bool, Parameter(alias="-y", negative="")] = False,
     output: Output = "text",
@@ -42,7 +42,7 @@ def setup(
         configuration_set: The configuration set, as campaigns name it.
         via: What carries the events; to eventbridge, SES delivers by best effort only.
         name: What all parts are called; else the configuration set's name and -events.
-        also: A type of events besides the seven that are needed; may be given more than once.
+        also: Types of events besides the seven that are needed; named after CONFIGURATION-SET.
         create: Make the configuration set too, if there is none.
         yes: Do not ask.
         output: text for people, json for programs.

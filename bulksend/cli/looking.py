@@ -14,8 +14,11 @@ from cyclopts import Parameter
 
 from bulksend.cli.app import COMMON, Common, Fates, Output, States, app, target_of
 from bulksend.cli.terminal import (
+    complain,
     console,
+    facts_of,
     for_people,
+    looked_at,
     print_facts,
     print_json,
     print_json_line,
@@ -23,7 +26,7 @@ from bulksend.cli.terminal import (
     private_file,
     some,
 )
-from bulksend.errors import BulksendError, ExitCode, UsageError
+from bulksend.errors import BulksendError, EventStoreError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,7 +70,7 @@ def status(
     if watch:
         return _watch(target, output, settler)
     _settle(target, settler)
-    return int(ExitCode.DONE if print_facts(target, output) else ExitCode.UNEXPECTED)
+    return print_facts(target, output)
 
 
 def _settle(target: Target, settler: Settler) -> None:
@@ -77,25 +80,19 @@ def _settle(target: Target, settler: Settler) -> None:
 
 
 def _list_campaigns(output: Output, common: Common) -> int:
-    from bulksend.report import campaign_facts, print_campaigns  # noqa: PLC0415
+    from bulksend.report import print_campaigns  # noqa: PLC0415
     from bulksend.worker import Store  # noqa: PLC0415
 
     store = Store.find(common.settings(), Path.cwd())
     found = store.standings()
     out = console(sys.stdout)
     if output == "json":
-        print_json(
-            [
-                campaign_facts(one.campaign, one.tally, one.became, orphaned=one.orphaned)
-                | {"created_at": one.campaign.created_at}
-                for one in found
-            ]
-        )
+        print_json([facts_of(one) | {"created_at": one.campaign.created_at} for one in found])
     elif found:
         print_campaigns(out, ((one.campaign, one.tally, one.orphaned) for one in found))
     else:
         out.print(f"No campaign is in {store.journal.place}.", highlight=False, markup=False, soft_wrap=True)
-    return int(ExitCode.DONE if all(one.tally.adds_up for one in found) else ExitCode.UNEXPECTED)
+    return looked_at(found)
 
 
 def _watch(target: Target, output: Output, settler: Settler) -> int:
@@ -125,7 +122,7 @@ def _watch(target: Target, output: Output, settler: Settler) -> int:
             time.sleep(WATCH_EVERY_S)
     if why:
         for_people().print(why, highlight=False)
-    return int(ExitCode.DONE if standing.tally.adds_up else ExitCode.UNEXPECTED)
+    return looked_at([standing])
 
 
 @contextmanager
@@ -135,8 +132,6 @@ def _screen(output: Output) -> Iterator[Callable[[Standing], None]]:
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from bulksend.report import campaign_facts  # noqa: PLC0415
-
     out = console(sys.stdout)
 
     def below(standing: Standing) -> None:
@@ -144,7 +139,7 @@ def _screen(output: Output) -> Iterator[Callable[[Standing], None]]:
         sys.stdout.flush()
 
     def as_line(standing: Standing) -> None:
-        print_json_line(campaign_facts(standing.campaign, standing.tally, standing.became, orphaned=standing.orphaned))
+        print_json_line(facts_of(standing))
 
     def in_place(standing: Standing) -> None:
         # On a console of its own: what is printed on that of a live display comes with a copy of the display.
@@ -186,7 +181,8 @@ def results(
         campaign: The campaign file, or its name.
         state: Only rows in this state; may be given more than once.
         status: Only rows with this status, DROPPED for instance.
-        fate: Only rows of which events tell this; may be given more than once. Not for lists.
+        fate: Only rows of which events tell this; may be given more than once. Not for lists. Who unsubscribed by the
+            link of the mail is told of as well.
         address: Only rows of this address: whether she got it, and if not, why. Not that of copies (cc, bcc).
         format: csv, jsonl, parquet (which needs --out), or list.
         out: The file to write (readable by its owner only); standard output if not given.
@@ -215,8 +211,11 @@ def results(
     def write(to: IO[str]) -> int:
         return write_results(rows(), "jsonl" if format == "jsonl" else "csv", to)
 
+    untold: list[EventStoreError] = []
+
     def rows() -> Iterator[ResultRow]:
-        every = (r for r in worker.results(target.store, found, state or (), fate or ()) if status in (None, r.status))
+        all_of_them = worker.results(target.store, found, state or (), fate or (), on_untold=untold.append)
+        every = (r for r in all_of_them if status in (None, r.status))
         if address is None:
             return every
         wanted = {address.strip().lower(), forgettable(address)}
@@ -227,7 +226,7 @@ def results(
         if not count and address is not None:
             people.print(f"{found.name} has no such row with {address}", highlight=False, markup=False)
             return int(ExitCode.USAGE)
-        return int(ExitCode.DONE)
+        return _whole(untold)
     with private_file(out) as file:
         if format == "parquet":
             count = write_results_parquet(rows(), file)
@@ -235,7 +234,12 @@ def results(
             with io.TextIOWrapper(file, "utf-8", newline="") as text:
                 count = write(text)
     people.print(f"{some(count, 'row')} in {out}", highlight=False, markup=False)
-    return int(ExitCode.DONE)
+    return _whole(untold)
+
+
+def _whole(untold: Sequence[EventStoreError]) -> int:
+    """The exit code of results: complains where they lack what events tell."""
+    return complain(untold[0]) if untold else int(ExitCode.DONE)
 
 
 def _write_list(  # noqa: PLR0917  what a person says of it

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from bulksend.cli.app import COMMON, Common, Output, app, target_of
-from bulksend.cli.terminal import for_people, print_json, private_file
+from bulksend.cli.terminal import complain, for_people, print_json, private_file
 from bulksend.errors import ExitCode, UsageError
 
 
@@ -32,10 +32,10 @@ def report(
         addresses: Show the addresses of the rows that are listed. The page says so at its top.
         ses: Ask SES for its own metrics of the campaign's configuration set (Virtual Deliverability Manager), and show
             them beside those of the events.
-        output: text for people, json for programs: the numbers of status, and the file.
+        output: text for people, json for programs: the numbers of status, SES's own (by_ses) and the file.
         common: Common options.
     """
-    from bulksend.report import campaign_facts, render_page  # noqa: PLC0415
+    from bulksend.report import campaign_facts, render_page, ses_metrics_facts  # noqa: PLC0415
     from bulksend.worker.reporting import report_on  # noqa: PLC0415
 
     settings = common.settings()
@@ -52,9 +52,12 @@ def report(
     if reported.warning:
         people.print(f"without rows of the list: {reported.warning}", highlight=False, markup=False)
     if output == "json":
-        facts = campaign_facts(found.campaign, found.tally, found.became, orphaned=found.orphaned)
-        print_json(facts | {"file": str(out), "size_bytes": len(page), "with_addresses": found.with_addresses})
+        untold = "" if reported.untold is None else reported.untold.message
+        facts = campaign_facts(found.campaign, found.tally, found.became, orphaned=found.orphaned, untold=untold)
+        facts |= {"file": str(out), "size_bytes": len(page), "with_addresses": found.with_addresses}
+        print_json(facts | {"by_ses": ses_metrics_facts(found.by_ses)})
     else:
         personal = ", with addresses of recipients" if found.with_addresses else ""
         people.print(f"The report on {found.campaign.name} is in {out}{personal}", highlight=False, markup=False)
-    return int(ExitCode.DONE if found.tally.adds_up else ExitCode.UNEXPECTED)
+    code = int(ExitCode.DONE) if reported.untold is None else complain(reported.untold)
+    return code if found.tally.adds_up else int(ExitCode.UNEXPECTED)

@@ -14,7 +14,7 @@ from bulksend.cli.terminal import ask, for_people, print_facts, print_json, some
 from bulksend.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from rich.console import Console
 
@@ -59,12 +59,14 @@ def plan(
         output: text for people, json for programs.
         common: Common options.
     """
+    from bulksend.model import CampaignState  # noqa: PLC0415
+
     settings = common.settings()
     target = target_of(campaign, settings, to_plan=True)
-    is_new = plan_target(target, settings, again=again, limit=limit)
+    plan_target(target, settings, again=again, limit=limit)
     found = target.campaign()
-    if is_new:
-        _print_prospects(target, found, found.recipients, settings)
+    if found.state is CampaignState.PLANNED:
+        show_prospects(target, found, target.store.journal.tally(found).pending, settings)
     print_facts(target, output)
     return int(ExitCode.DONE if found.entries else ExitCode.USAGE)
 
@@ -122,13 +124,13 @@ def send(
             shown = plan_if_file(target, settings, "send", again=again, limit=limit, on_progress=on_progress)
         found = target.campaign()
         people = for_people()
-        for warning in () if shown else unheard_canary(found, settings):
-            _say(f"warning: {warning}")
+        if target.file is None:
+            _warn(unheard_canary(found, settings))
         if found.state is CampaignState.PLANNED and not yes:
             pending = target.store.journal.tally(found).pending
             if not shown:
                 print_plan(people, found, ())
-            _print_prospects(target, found, found.recipients if pending == found.entries else pending, settings)
+            show_prospects(target, found, pending, settings)
             ask(
                 people,
                 f"Send to {found.recipients:,} recipients?"
@@ -301,20 +303,28 @@ def plan_target(
         planned = worker.plan(target.file, settings, target.store, again=again, limit=limit, on_progress=tell)
     if planned.is_new:
         print_plan(people, planned.campaign, planned.warnings)
-    elif limit is None and LIMIT in planned.campaign.frozen:
+        return True
+    if limit is None and LIMIT in planned.campaign.frozen:
         people.print(
             f"{planned.campaign.name} was planned with --limit {planned.campaign.frozen[LIMIT]}, and stays so limited.",
             highlight=False,
         )
-    return planned.is_new
+    _warn(planned.warnings)
+    return False
 
 
-def _print_prospects(target: Target, found: Campaign, recipients: int, settings: Settings) -> None:
-    """How long it takes, and what of the account stands in its way, where that can be had at once."""
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        _say(f"warning: {warning}")
+
+
+def show_prospects(target: Target, found: Campaign, pending: int, settings: Settings) -> None:
+    """How long so many mails take, and what of the account stands in their way, where that can be had at once."""
     from bulksend.report import print_prospects  # noqa: PLC0415
     from bulksend.worker.outlook import prospects  # noqa: PLC0415
     from bulksend.worker.running import pace_of  # noqa: PLC0415
 
+    recipients = found.recipients if pending == found.entries else pending
     print_prospects(for_people(), prospects(found, recipients, settings, pace_of(settings), target.store))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from bulksend.cli.app import COMMON, Common, Output, app, target_of
-from bulksend.cli.sending import Count, plan_if_file
+from bulksend.cli.sending import Count, plan_if_file, show_prospects
 from bulksend.cli.terminal import ask, for_people, print_facts
 from bulksend.errors import ExitCode
 
@@ -44,9 +44,11 @@ def submit(
     shown = plan_if_file(target, settings, "submit", again=again, limit=limit)
     found = target.campaign()
     people = for_people()
-    if found.state is CampaignState.PLANNED and not yes:
+    if found.state is CampaignState.PLANNED and (shown or not yes):
         if not shown:
             print_plan(people, found, ())
+        show_prospects(target, found, target.store.journal.tally(found).pending, settings)
+    if found.state is CampaignState.PLANNED and not yes:
         ask(
             people,
             f"Have a worker send to {found.recipients:,} recipients?",

@@ -56,7 +56,7 @@ def add(*addresses: str, reason: Reason = "manual", output: Output = "text", com
 
 @suppression.command
 def remove(*addresses: str, output: Output = "text", common: Common = COMMON) -> int:
-    """These addresses may be written to again. What was not sent for it stays dead: bulksend retry.
+    """These addresses may be written to again. What was not sent for it stays dead: bulksend retry --status SUPPRESSED.
 
     Args:
         addresses: The addresses.
@@ -71,7 +71,14 @@ def remove(*addresses: str, output: Output = "text", common: Common = COMMON) ->
         print_json({"removed": gone, "unknown": len(addresses) - gone})
     people = for_people()
     people.print(f"{gone:,} removed, {len(addresses) - gone:,} not on the list", highlight=False)
-    people.print("The account's own suppression list is as it was. Mails that were not sent: bulksend retry CAMPAIGN")
+    if not gone:
+        people.print("Nothing was changed. Who is on the list, and why: bulksend suppression list", highlight=False)
+        return int(ExitCode.DONE)
+    people.print(
+        "The account's own suppression list is as it was. Mails that were not sent for it: bulksend retry CAMPAIGN "
+        "--status SUPPRESSED, then bulksend resume CAMPAIGN",
+        highlight=False,
+    )
     return int(ExitCode.DONE)
 
 
@@ -118,7 +125,7 @@ def import_(
     if output == "json":
         print_json(asdict(done))
     for_people().print(
-        f"{done.added:,} added, {done.known:,} known already, {done.refused:,} no addresses{_where(done)}",
+        f"{done.added:,} added, {done.known:,} known already, {_no_addresses(done.refused)}{_where(done)}",
         highlight=False,
     )
     return int(ExitCode.DONE)
@@ -174,15 +181,17 @@ def push(
         f"account's list of {what.listed:,}; to put them there takes {_how_long(what.addresses)}",
         highlight=False,
     )
-    done = 0
+    done = suppressing.Pushed(0, 0)
     if what.addresses:
         if not yes:
             ask(people, "Put them on the account's list?", verb="push", otherwise="Nothing was put there.")
         with people.status("putting …") as shown:
             done = suppressing.push(store, settings, what, lambda so_far: shown.update(f"putting … {so_far:,}"))
     if output == "json":
-        print_json({"put": done, "listed": what.listed})
-    people.print(f"{done:,} put there", highlight=False)
+        print_json({"put": done.put, "refused": done.refused, "listed": what.listed})
+    noun = "address" if done.refused == 1 else "addresses"
+    refused = f"; SES takes {done.refused:,} of them for no {noun}" if done.refused else ""
+    people.print(f"{done.put:,} put there{refused}", highlight=False)
     return int(ExitCode.DONE)
 
 
@@ -220,6 +229,10 @@ def _store(settings: Settings) -> Store:
 def _want(addresses: tuple[str, ...]) -> None:
     if not addresses:
         raise UsageError("no address is named", hint="Name one or more. Those of a file: bulksend suppression import.")
+
+
+def _no_addresses(count: int) -> str:
+    return "1 is no address" if count == 1 else f"{count:,} are no addresses"
 
 
 def _where(done: Imported) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bulksend.cli.app import Output
-from bulksend.errors import BulksendError, DeclinedError, UsageError
+from bulksend.errors import BulksendError, DeclinedError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from io import BufferedWriter
@@ -24,7 +24,9 @@ __all__ = [
     "ask",
     "complain",
     "console",
+    "facts_of",
     "for_people",
+    "looked_at",
     "print_facts",
     "print_json",
     "print_json_line",
@@ -36,19 +38,34 @@ __all__ = [
 WIDE = 10_000
 
 
-def print_facts(target: Target, output: Output, stream: Literal["data", "people"] = "data") -> bool:
-    """The campaign's buckets in the form asked for; whether they add up."""
+def print_facts(target: Target, output: Output, stream: Literal["data", "people"] = "data") -> int:
+    """The campaign's buckets in the form asked for. Returns the exit code of who only looks: see `looked_at`."""
     standing = target.standing()
     print_standing(standing, output, for_people() if stream == "people" else console(sys.stdout))
-    return standing.tally.adds_up
+    return looked_at([standing])
+
+
+def looked_at(standings: Sequence[Standing]) -> int:
+    """Complains where events cannot be read, once. Returns the exit code: whether the numbers add up and are whole."""
+    untold = next((one.untold for one in standings if one.untold is not None), None)
+    code = int(ExitCode.DONE) if untold is None else complain(untold)
+    return code if all(one.tally.adds_up for one in standings) else int(ExitCode.UNEXPECTED)
+
+
+def facts_of(standing: Standing) -> dict[str, object]:
+    """The stable JSON form of `status`."""
+    from bulksend.report import campaign_facts  # noqa: PLC0415
+
+    untold = "" if standing.untold is None else standing.untold.message
+    return campaign_facts(standing.campaign, standing.tally, standing.became, orphaned=standing.orphaned, untold=untold)
 
 
 def print_standing(standing: Standing, output: Output, to: Console) -> None:
     """A campaign's buckets in the form asked for: as text to a console, as JSON to standard output."""
-    from bulksend.report import campaign_facts, print_status  # noqa: PLC0415
+    from bulksend.report import print_status  # noqa: PLC0415
 
     if output == "json":
-        print_json(campaign_facts(standing.campaign, standing.tally, standing.became, orphaned=standing.orphaned))
+        print_json(facts_of(standing))
     else:
         print_status(to, standing.campaign, standing.tally, standing.became, orphaned=standing.orphaned)
 

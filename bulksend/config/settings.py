@@ -225,8 +225,8 @@ class EventsSettings(Table):
     apart: bool = False
     """Whoever sends leaves the queues alone: bulksend events consume takes from them, in a process of its own."""
     endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = None
-    """URL that is spoken to in place of Amazon SQS, SNS and EventBridge, for tests and laptops. Not set: AWS's own, as
-    the queue's URL names it."""
+    """URL that is spoken to in place of Amazon SQS, SNS, EventBridge, STS and CloudWatch, for tests and laptops. Not
+    set: AWS's own, as the queue's URL names it."""
 
 
 class LogSettings(Table):

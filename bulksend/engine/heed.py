@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from bulksend.engine.ports import Pacer, Transport
 from bulksend.engine.remedies import account_halt, campaign_halt, clock_halt, credentials_halt
@@ -19,8 +20,10 @@ MAX_RENEWALS = 3
 class Heed:
     """Remembers what has been done about earlier answers, so that many in flight at once ask for it once."""
 
-    def __init__(self, transport: Transport, pacer: Pacer) -> None:
+    def __init__(self, transport: Transport, pacer: Pacer, endpoint_remedy: str = "") -> None:
         self._transport = transport
+        self.endpoint_remedy = endpoint_remedy
+        """As for `campaign_halt`."""
         self._pacer = pacer
         self._accepted_generation = -1
         self._renewed_generation = -1
@@ -45,7 +48,8 @@ class Heed:
             self._pacer.throttled(sent_s)
         if Verdict.DAY_SPENT in seen:
             self._pacer.day_spent()
-        for blame, halt in ((Verdict.ACCOUNT_AT_FAULT, account_halt), (Verdict.CAMPAIGN_AT_FAULT, campaign_halt)):
+        at_campaign = partial(campaign_halt, endpoint_remedy=self.endpoint_remedy)
+        for blame, halt in ((Verdict.ACCOUNT_AT_FAULT, account_halt), (Verdict.CAMPAIGN_AT_FAULT, at_campaign)):
             at_fault = next((o for o, v in zip(outcomes, verdicts, strict=True) if v is blame), None)
             if at_fault is not None:
                 return halt(at_fault.status, at_fault.reason)
@@ -62,7 +66,7 @@ class Heed:
         self._clock_set_s = asyncio.get_running_loop().time()
         self._skewed_answers += 1
         if refused.server_time is None or self._skewed_answers > MAX_SKEWED_ANSWERS:
-            return clock_halt()
+            return clock_halt(by_endpoint=self._transport.by_endpoint)
         self._transport.set_clock(refused.server_time)
         return None
 
@@ -70,7 +74,7 @@ class Heed:
         """One refresh per generation: refused again without any acceptance in between, they are no good."""
         again = refused.generation == self._renewed_generation and self._accepted_generation < refused.generation
         if again or self._renewals >= MAX_RENEWALS:
-            return credentials_halt(refused.code, refused.text)
+            return credentials_halt(refused.code, refused.text, by_endpoint=self._transport.by_endpoint)
         generation = await self._transport.renew_credentials(refused.generation)
         self._renewals += generation != self._renewed_generation
         self._renewed_generation = generation

@@ -193,7 +193,8 @@ class Landing:
 
     async def _halt_for_streak(self) -> None:
         entries, now = self._streak.release(), self._now()
-        self._halt(streak_halt(self._streak.status, self._streak.reason, len(entries)))
+        streak = self._streak
+        self._halt(streak_halt(streak.status, streak.reason, len(entries), self._heed.endpoint_remedy))
         returned = 0
         for chunk in {e.chunk for e in entries}:
             wanted = [

@@ -77,7 +77,8 @@ class Engine:
     somebody else made of it). `now` is the store's clock in epoch seconds. `handout` says which chunks are this
     process's: all, if not given. `screen` says whom not to
     write to. `gate` may hold all but the first entries of the list back. `begin_from` are the states
-    in which it may be begun: any but CANCELLED, if not given.
+    in which it may be begun: any but CANCELLED, if not given. `endpoint_remedy` is what a person does where SES refuses
+    the multi-region endpoint that it is sent by.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Engine:
         screen: Screen | None = None,
         begin_from: Collection[CampaignState] = (),
         max_in_flight: int = 64,
+        endpoint_remedy: str = "",
         now: Callable[[], float] = time.time,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
@@ -134,7 +136,7 @@ class Engine:
             pacer,
             self._audience,
             self._circuit,
-            Heed(transport, pacer),
+            Heed(transport, pacer, endpoint_remedy),
             transport.kind,
             Backoff(policy.max_attempts, uniform),
             self._resend_after_s,
@@ -163,8 +165,8 @@ class Engine:
             while True:
                 await self._conduct_to_the_end()
                 end = self._end or CampaignState.FINISHED
-                # What somebody has paused, or resumed, meanwhile is neither queued nor halted by this run's end.
-                only_from = (CampaignState.SENDING,) if end in (CampaignState.QUEUED, CampaignState.HALTED) else ()
+                # What somebody has paused, halted or resumed meanwhile stays so, whatever ends this run.
+                only_from = () if end is CampaignState.FINISHED else (CampaignState.SENDING,)
                 if not self._end_is_told or await self._journal.set_state(
                     self._campaign_id, end, self.halt, only_from=only_from
                 ):

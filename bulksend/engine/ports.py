@@ -163,6 +163,11 @@ class Transport(Protocol):
         """Its name, for whoever looks on."""
         ...
 
+    @property
+    def by_endpoint(self) -> bool:
+        """Whether a multi-region endpoint takes the requests to either of two Regions."""
+        ...
+
     async def send(self, entries_json: bytes | memoryview, send_before_s: float) -> Answer:
         """One SendBulkEmail call with these entries (JSON, separated by commas), attempted once.
 
@@ -176,7 +181,7 @@ class Transport(Protocol):
         ...
 
     def set_clock(self, server_time: float) -> None:
-        """Sign with the server's clock from now on; epoch seconds."""
+        """Sign with the server's clock from now on, unless by an endpoint; epoch seconds."""
         ...
 
 

@@ -1,5 +1,7 @@
 """Why sending stopped, in words, and what a person has to do. Pure.
 
+How to go on then (bulksend resume) is for whoever shows it: a rehearsal cannot be resumed.
+
 Sources: API reference, SendBulkEmail (errors) and BulkEmailEntryResult (statuses).
 """
 
@@ -41,20 +43,23 @@ _WORD = re.compile(
 
 _CAMPAIGN_REMEDIES = (
     ("template", "Create the template in this account and region, or correct content.template in the campaign file."),
-    ("configurationsetsendingpaused", "Enable sending for the configuration set, then send again."),
+    ("configurationsetsendingpaused", "Enable sending for the configuration set."),
     ("configurationset", "Create the configuration set, or correct sender.configuration_set in the campaign file."),
     ("pool", "The configuration set names a dedicated IP pool that does not exist: correct the configuration set."),
-    ("mailfrom", "Verify the sender's address or domain in this account and region, then send again."),
+    ("mailfrom", "Verify the sender's address or domain in this account and region."),
     ("unknownoperation", "The endpoint does not offer SendBulkEmail: correct aws.endpoint_url."),
 )
 
 
-def campaign_halt(status: str, text: str) -> Halt:
-    """SES refused for a reason that concerns every entry of this campaign."""
-    letters = "".join(c for c in status + text if c.isalnum()).lower()
-    remedy = next(
+def campaign_halt(status: str, text: str, endpoint_remedy: str = "") -> Halt:
+    """SES refused for a reason that concerns every entry of this campaign.
+
+    `endpoint_remedy` is what to do if the reason is the multi-region endpoint that it is sent by; empty without one.
+    """
+    letters = _letters(status, text)
+    remedy = _of_endpoint(letters, endpoint_remedy) or next(
         (words for key, words in _CAMPAIGN_REMEDIES if key in letters),
-        "See that the template, configuration set and identities exist in this account and region, then send again.",
+        "See that the template, configuration set and identities exist in this account and region.",
     )
     return Halt(f"SES refused the campaign: {_quoted(status, text)}", remedy)
 
@@ -63,25 +68,43 @@ def account_halt(status: str, text: str) -> Halt:
     """SES refused for a reason that concerns every campaign of the account."""
     return Halt(
         f"SES does not let this account send: {_quoted(status, text)}",
-        "Look at the account's status in the SES console and answer AWS Support; then send again.",
+        "Look at the account's status in the SES console and answer AWS Support.",
         HaltScope.ACCOUNT,
     )
 
 
-def credentials_halt(code: str, text: str) -> Halt:
-    """Credentials were refused, read anew, and refused again."""
+def credentials_halt(code: str, text: str, *, by_endpoint: bool = False) -> Halt:
+    """Credentials were refused, read anew, and refused again.
+
+    By an endpoint it may be that one Region of two does not let them; whoever does not need that one can go on.
+    """
+    if by_endpoint:
+        return Halt(
+            f"the credentials were refused in a Region of the multi-region endpoint: {_quoted(code, text)}",
+            "See that they allow ses:SendBulkEmail in both Regions (the Region is part of the ARN of each identity, "
+            "template and configuration set), and ses:GetAccount. If they are good no more, renew them.",
+        )
     return Halt(
         f"the credentials were refused: {_quoted(code, text)}",
-        "Renew the credentials, and see that they allow ses:SendBulkEmail and ses:GetAccount; then send again.",
+        "Renew the credentials, and see that they allow ses:SendBulkEmail and ses:GetAccount.",
         HaltScope.ACCOUNT,
     )
 
 
-def clock_halt() -> Halt:
-    """Signed with the server's own clock, requests are still too old or too new."""
+def clock_halt(*, by_endpoint: bool = False) -> Halt:
+    """Signed with the server's own clock, requests are still too old or too new.
+
+    Those for an endpoint cannot be signed with it: others go on.
+    """
+    if by_endpoint:
+        return Halt(
+            "SES says that the time of the requests is wrong, and what is for a multi-region endpoint can be signed by "
+            "this machine's clock alone",
+            "Set this machine's clock (NTP). Campaigns without an endpoint go by SES's own clock meanwhile.",
+        )
     return Halt(
         "SES says that the time of the requests is wrong, even by its own clock",
-        "Set this machine's clock (NTP), and see that no proxy rewrites the Date header; then send again.",
+        "Set this machine's clock (NTP), and see that no proxy rewrites the Date header.",
         HaltScope.ACCOUNT,
     )
 
@@ -90,16 +113,17 @@ def doubtful_probes_halt() -> Halt:
     """Ten single-entry probes in a row got no readable answer."""
     return Halt(
         "ten probes in a row got no readable answer: each entry tried may have been accepted",
-        "Look at the network and the AWS Health dashboard, then send again. bulksend resolve lists what is in doubt.",
+        "Look at the network and the AWS Health dashboard. bulksend resolve CAMPAIGN lists what is in doubt.",
         HaltScope.ACCOUNT,
     )
 
 
-def streak_halt(status: str, text: str, entries: int) -> Halt:
-    """Entry after entry got the same refusal."""
+def streak_halt(status: str, text: str, entries: int, endpoint_remedy: str = "") -> Halt:
+    """Entry after entry got the same refusal; `endpoint_remedy` as for `campaign_halt`."""
     return Halt(
         f"{entries} entries running were refused for the same reason: {_quoted(status, text)}",
-        "The campaign is at fault, not its recipients (they are pending again): mend what SES names, then send again.",
+        _of_endpoint(_letters(status, text), endpoint_remedy)
+        or "The campaign is at fault, not its recipients (they are pending again): mend what SES names.",
     )
 
 
@@ -133,6 +157,18 @@ def _masked(word: re.Match[str]) -> str:
             before, _, after = whole.partition(inner)
             return f"{before}[address]{after}"
     return whole
+
+
+def _letters(status: str, text: str) -> str:
+    return "".join(c for c in status + text if c.isalnum()).lower()
+
+
+def _of_endpoint(letters: str, endpoint_remedy: str) -> str:
+    """What to do if it is the multi-region endpoint that SES refuses; else empty.
+
+    How SES words it is not documented: a refusal that names an endpoint is taken for one.
+    """
+    return endpoint_remedy if "endpoint" in letters and "unknownoperation" not in letters else ""
 
 
 def _quoted(status: str, text: str) -> str:

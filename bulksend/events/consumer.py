@@ -62,7 +62,7 @@ class Recorded(Protocol):
 
     @property
     def copies(self) -> int:
-        """Rows of which a second message id was seen for the first time."""
+        """Rows of which a second mail that SES did not refuse was seen for the first time."""
         ...
 
     @property

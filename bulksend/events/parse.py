@@ -37,7 +37,7 @@ MAX_ID = 256
 MAX_ROW_DIGITS = 18
 MAX_TIME_CHARACTERS = 64
 _OF_WHOM_WE_WROTE_TO = frozenset({EventType.BOUNCE, EventType.COMPLAINT})
-"""They concern the one address that a mail was sent to, whatever address they name."""
+"""They concern nobody else, whatever addresses they name."""
 CAMPAIGN_TAG, ROW_TAG = "bulksend-campaign", "bulksend-row"
 
 _GREETING = "Successfully validated SNS topic"
@@ -155,8 +155,6 @@ def _event(report: Mapping[str, Any]) -> Reading:
     told = _TOLD[type_](about)
     written_to = _addresses(mail.get("destination"))
     named = told.recipients if told.recipients is not None else written_to
-    # A forwarded mail bounces for, or is complained of by, an address that nobody here has written to.
-    meant = written_to if type_ in _OF_WHOM_WE_WROTE_TO and len(written_to) == 1 else ()
     campaign_id, row = _tags(mail.get("tags")) if published else ("", None)
     return MailEvent(
         key=_key(message_id, type_, named, _text(about.get("feedbackId"), MAX_ID) or f"{at:.3f}", published),
@@ -166,12 +164,24 @@ def _event(report: Mapping[str, Any]) -> Reading:
         sent_at=at if sent_at is None else sent_at,
         campaign_id=campaign_id,
         row=row,
-        recipients=tuple(dict.fromkeys((*meant, *named)))[:MAX_RECIPIENTS],
+        recipients=_concerned(written_to, named) if type_ in _OF_WHOM_WE_WROTE_TO else named,
         bounce=told.bounce,
         subtype=told.subtype,
         detail=told.detail,
         published=published,
+        from_all=told.from_all and len(written_to) == 1,  # of several, nobody knows who it was
     )
+
+
+def _concerned(written_to: tuple[str, ...], named: tuple[str, ...]) -> tuple[str, ...]:
+    """Whom a bounce or a complaint is of: nobody whom the mail was not sent to, where that is known.
+
+    A forwarded mail bounces for an address that nobody here has written to; and whoever runs a receiving server may
+    name whom he likes, who would be suppressed.
+    """
+    if len(written_to) == 1:
+        return written_to
+    return tuple(one for one in named if one in written_to) if written_to else named
 
 
 def _key(message_id: str, type_: EventType, recipients: Iterable[str], when: str, published: bool) -> bytes:  # noqa: FBT001
@@ -227,6 +237,7 @@ class _Told:
     bounce: BounceKind | None = None
     subtype: str = ""
     detail: str = ""
+    from_all: bool = False
 
 
 def _bounce(about: Mapping[str, Any]) -> _Told:
@@ -255,6 +266,13 @@ def _delay(about: Mapping[str, Any]) -> _Told:
     )
 
 
+def _subscription(about: Mapping[str, Any]) -> _Told:
+    return _Told(
+        subtype=_text(about.get("source"), MAX_ID),
+        from_all=_table(about.get("newTopicPreferences")).get("unsubscribeAll") is True,
+    )
+
+
 def _detail_in(member: str) -> Callable[[Mapping[str, Any]], _Told]:
     return lambda about: _Told(detail=_text(about.get(member), MAX_TEXT))
 
@@ -269,7 +287,7 @@ _TOLD: dict[EventType, Callable[[Mapping[str, Any]], _Told]] = {
     EventType.CLICK: _detail_in("link"),
     EventType.RENDERING_FAILURE: _detail_in("errorMessage"),
     EventType.DELIVERY_DELAY: _delay,
-    EventType.SUBSCRIPTION: lambda about: _Told(subtype=_text(about.get("source"), MAX_ID)),
+    EventType.SUBSCRIPTION: _subscription,
 }
 
 

@@ -20,6 +20,7 @@ from bulksend.events.wiring import (
     Statement,
     Via,
     Wiring,
+    denial,
     grants,
     statements_of,
     with_statement,
@@ -285,12 +286,15 @@ class Pipes:
         put: Callable[[str], Callable[[], Awaitable[object]]],
     ) -> None:
         policy = attributes.get("Policy") or ""
+        (service,) = wanted["Principal"].values()
+        if denied := denial(policy, wanted):
+            found.otherwise.append(f"its policy denies, in {denied}, and that may keep {service} from sending to it")
+            return
         if grants(policy, wanted):
             return
         if statements_of(policy) is None:
             found.otherwise.append("its policy cannot be read")
             return
-        (service,) = wanted["Principal"].values()
         said = f"{service} may not send to it: add a statement to its policy, which stays as it is otherwise"
         found.lacks.append((said, put(with_statement(policy, wanted))))
 

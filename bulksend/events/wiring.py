@@ -8,7 +8,7 @@ policies; Amazon EventBridge User Guide, Using resource-based policies, and Usin
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from fnmatch import fnmatchcase
@@ -21,6 +21,7 @@ __all__ = [
     "Statement",
     "Via",
     "Wiring",
+    "denial",
     "grants",
     "statements_of",
     "with_statement",
@@ -204,6 +205,18 @@ def grants(policy: str, wanted: Statement) -> bool:
     return any(_covers(one, wanted) for one in statements_of(policy) or ())
 
 
+def denial(policy: str, wanted: Statement) -> str:
+    """The name of a statement that may deny what a statement of ours allows; empty where none can.
+
+    A denial goes before all that allows (IAM User Guide, Policy evaluation logic), so what is not understood may deny.
+    """
+    for number, one in enumerate(statements_of(policy) or (), 1):
+        if _may_deny(one, wanted):
+            sid = one.get("Sid")
+            return sid if isinstance(sid, str) and sid else f"the statement number {number}"
+    return ""
+
+
 def with_statement(policy: str, wanted: Statement) -> str:
     """A policy with another statement, everything else in it as it is."""
     kept: dict[str, Any] = json.loads(policy) if policy else {"Version": "2012-10-17"}
@@ -228,14 +241,67 @@ def _covers(one: Statement, wanted: Statement) -> bool:
     )
 
 
+def _may_deny(one: Statement, wanted: Statement) -> bool:
+    if one.get("Effect") != "Deny":
+        return False
+    (service,) = wanted["Principal"].values()
+    says = _said(wanted["Condition"]) | {
+        # A service speaks TLS, and for itself (IAM User Guide, AWS global condition context keys).
+        "aws:principalisawsservice": "true",
+        "aws:principalservicename": service,
+        "aws:securetransport": "true",
+    }
+    return (
+        _is_of(one, "Principal", lambda whom: _is_named(whom, service))
+        and _is_of(one, "Action", lambda what: any(_is_like(wanted["Action"].lower(), p.lower()) for p in _texts(what)))
+        and _is_of(one, "Resource", lambda what: any(_is_like(wanted["Resource"], p) for p in _texts(what)))
+        and not _is_unmet(one.get("Condition"), says)
+    )
+
+
+def _is_of(one: Statement, element: str, names_ours: Callable[[object], bool]) -> bool:
+    """Whether a statement is of ours by an element, or by what that element is not."""
+    if f"Not{element}" in one:
+        return not names_ours(one[f"Not{element}"])
+    return element not in one or names_ours(one[element])
+
+
+def _is_named(principals: object, service: str) -> bool:
+    if not isinstance(principals, dict):
+        return principals == "*"
+    return "*" in _texts(principals.get("AWS")) or any(
+        name in {"*", service} for name in _texts(principals.get("Service"))
+    )
+
+
+def _is_unmet(conditions: object, says: Mapping[str, str]) -> bool:
+    """Whether who says so of itself certainly does not meet one of them."""
+    return isinstance(conditions, dict) and any(
+        key.lower() in says and _holds(operator, allowed, says[key.lower()]) is False
+        for operator, keys in conditions.items()
+        if isinstance(keys, dict)
+        for key, allowed in keys.items()
+    )
+
+
+def _holds(operator: str, allowed: object, said: str) -> bool | None:
+    """None for what is not understood."""
+    name = operator.removesuffix("IfExists")
+    plain = name.replace("Not", "")
+    values = [str(one).lower() if plain == "Bool" else str(one) for one in _listed(allowed)]
+    if plain not in {"Bool", "StringEquals", "StringLike", "ArnEquals", "ArnLike"} or any("${" in v for v in values):
+        return None
+    is_pattern = plain not in {"Bool", "StringEquals"}
+    return any(_is_like(said, one) if is_pattern else said == one for one in values) is (plain == name)
+
+
 def _met(conditions: object, wanted: Mapping[str, Mapping[str, str]]) -> bool:
     """Whether SES, SNS or EventBridge meet them all, by what they say of themselves."""
     if not conditions:
         return True
     if not isinstance(conditions, dict):
         return False
-    says = {key.lower(): value for keys in wanted.values() for key, value in keys.items()}
-    says.setdefault("aws:sourceaccount", says["aws:sourcearn"].split(":")[4])
+    says = _said(wanted)
     for operator, keys in conditions.items():
         if operator not in {"StringEquals", "StringLike", "ArnEquals", "ArnLike"} or not isinstance(keys, dict):
             return False
@@ -247,6 +313,17 @@ def _met(conditions: object, wanted: Mapping[str, Mapping[str, str]]) -> bool:
             if not any(_is_like(said, one) if is_pattern else said == one for one in _texts(allowed)):
                 return False
     return True
+
+
+def _said(wanted: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """What a statement of ours expects to be said, by the keys in lower case."""
+    says = {key.lower(): value for keys in wanted.values() for key, value in keys.items()}
+    says.setdefault("aws:sourceaccount", says["aws:sourcearn"].split(":")[4])
+    return says
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
 
 
 def _is_like(text: str, pattern: str) -> bool:

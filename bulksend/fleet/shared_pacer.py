@@ -16,7 +16,7 @@ from bulksend.fleet.bucket import AHEAD_S, AWAY, READING_S, Bucket, Order, Stand
 from bulksend.fleet.slices import EARLY_S, FarClock, Slice, Slices
 from bulksend.model import AccountStatus
 from bulksend.pacing import (
-    FRESH_S,
+    APART_S,
     REFRESH_S,
     STALE_AFTER_S,
     Hindrance,
@@ -170,11 +170,12 @@ class SharedPacer:
             HaltedError: the account may not send.
             JournalError: the database has no tables for this.
         """
+        asked_s = self._boot()
         async with self._turn:
             self._pinched = self._waited = False
             self._hungry = self._boot() - self._left_at_s < SLICE_S / 2
             try:
-                return await self._acquire(recipients)
+                return await self._acquire(recipients, asked_s)
             except BaseException:
                 self._tell()  # whoever waited is gone
                 raise
@@ -209,7 +210,7 @@ class SharedPacer:
 
     # Acquiring --------------------------------------------------------------------------------------------------------
 
-    async def _acquire(self, recipients: int) -> int:
+    async def _acquire(self, recipients: int, asked_s: float) -> int:
         while True:
             self._raise_failure()
             standing = self._standing
@@ -217,7 +218,7 @@ class SharedPacer:
             assert standing.account is not None
             halt = refusal(standing.account, self._settings)
             if halt is not None:
-                if await self._read_anew():
+                if not self._is_read_since(asked_s) and await self._read_anew(asked_s):
                     continue
                 raise HaltedError(halt)
             now_s = self._boot()
@@ -242,22 +243,22 @@ class SharedPacer:
         self._ask_ahead(0.0)
         return ticket
 
-    async def _read_anew(self) -> bool:
-        """Before anything halts: whether GetAccount has answered again since what it halts for, which may be over."""
-        before = self._standing
-        assert before is not None
-        if before.age_s + self._boot() - self._noted_at_s <= FRESH_S:
-            return False
+    async def _read_anew(self, since_s: float) -> bool:
+        """Before anything halts: whether GetAccount says something now. What it said before that may be over."""
         self._disputed, self._look_at_s = True, float("-inf")
         self._errand.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(ANEW_WITHIN_S):
-                while self._standing is None or self._standing.read_at == before.read_at:
+                while not self._is_read_since(since_s):
                     self._news.clear()
                     await self._news.wait()
                     self._raise_failure()
         self._disputed = False
-        return self._standing is not None and self._standing.read_at != before.read_at
+        return self._is_read_since(since_s)
+
+    def _is_read_since(self, since_s: float) -> bool:
+        """Whether GetAccount was asked for what is known then or later, but for what news takes from the bucket."""
+        return self._standing is not None and self._standing.age_s <= self._noted_at_s - since_s
 
     async def _await_slice(self, cost: float) -> None:
         """Have a slice asked for, and wait until something is new."""
@@ -516,7 +517,7 @@ class SharedPacer:
             return
         max_age_s = REFRESH_S if self._hindrance is None else max(LOOK_S, min(REFRESH_S, self._settings.look_again_s))
         if self._disputed:
-            max_age_s = min(max_age_s, FRESH_S)
+            max_age_s = min(max_age_s, APART_S)
         standing = await self._bucket.begin_reading(max_age_s)
         if standing is not None:
             self._reading = asyncio.create_task(self._read_quota(standing.asked_at), name="GetAccount")

@@ -12,7 +12,17 @@ from dataclasses import dataclass
 
 from bulksend.event import BounceKind, EventType, MailEvent, SuppressionReason
 
-__all__ = ["COPIES", "MAILS", "REFUSED", "REFUSED_BITS", "Mail", "Tallies", "bits_of", "suppression_reason"]
+__all__ = [
+    "COPIES",
+    "MAILS",
+    "REFUSED",
+    "REFUSED_BITS",
+    "UNSUBSCRIBED",
+    "Mail",
+    "Tallies",
+    "bits_of",
+    "suppression_reason",
+]
 
 TYPE_BITS = {kind: 1 << place for place, kind in enumerate(EventType)}
 BOUNCE_BITS = {kind: 1 << place for place, kind in enumerate(BounceKind, start=len(EventType))}
@@ -27,6 +37,7 @@ UNSENT = 1 << 18
 REFUSED = frozenset({EventType.REJECT, EventType.RENDERING_FAILURE})
 """SES had accepted the mail and did not send it."""
 REFUSED_BITS = TYPE_BITS[EventType.REJECT] | TYPE_BITS[EventType.RENDERING_FAILURE]
+UNSUBSCRIBED = TYPE_BITS[EventType.SUBSCRIPTION]
 WORDS = {bit: str(kind) for kind, bit in (*TYPE_BITS.items(), *BOUNCE_BITS.items())}
 MAILS = "mails"
 COPIES = "copies"
@@ -67,9 +78,10 @@ class Tallies:
         self.became: Counter[tuple[str, str]] = Counter()
         self.copies = 0
 
-    def take_up(self, mails: Iterable[Mail]) -> None:
-        """All mails of a row, of which some may be new or changed."""
-        before = after = heard_before = heard = sent_before = sent = 0
+    def take_up(self, mails: Iterable[Mail], *, counted: int = 0) -> None:
+        """All mails of a row, of which some may be new or changed. `counted` are bits it counts in by other ways."""
+        before = after = counted
+        heard_before = heard = sent_before = sent = 0
         campaign_id = ""
         for mail in mails:
             campaign_id = mail.campaign_id
@@ -129,6 +141,8 @@ def suppression_reason(event: MailEvent) -> SuppressionReason | None:
         return SuppressionReason.BOUNCE
     if event.type is EventType.COMPLAINT and not _is_taken_back(event):
         return SuppressionReason.COMPLAINT
+    if event.from_all:
+        return SuppressionReason.UNSUBSCRIBE
     return None
 
 

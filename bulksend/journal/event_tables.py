@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from bulksend.event import BounceKind, EventType, MailEvent, Suppression, Suppre
 from bulksend.journal.befell import COPIES, MAILS, REFUSED, REFUSED_BITS
 from bulksend.journal.database import Database
 from bulksend.journal.events import EventTally, Evidence, Fate, Rates
-from bulksend.journal.recording import MAX_ADDRESS, MAX_WORD, SUPPRESSED_AT_ONCE, Recording, cleaned, joined
+from bulksend.journal.recording import MAX_ADDRESS, MAX_WORD, SUPPRESSED_AT_ONCE, Recording, cleaned, joined, listed
 
 __all__ = ["EventTables"]
 
@@ -32,8 +32,6 @@ WORST_FIRST = (BounceKind.PERMANENT, BounceKind.UNDETERMINED, BounceKind.TRANSIE
 class EventTables(Recording):
     """What both stores do alike."""
 
-    listed_numbers: ClassVar[str]
-    """The store's words for the numbers in a JSON list."""
     listed_texts: ClassVar[str]
     """The store's words for the texts in a JSON list."""
 
@@ -44,7 +42,7 @@ class EventTables(Recording):
     def evidence(self, campaign_id: str, rows: Collection[int]) -> list[Evidence]:
         """See EventRecords."""
         return self._evidence(
-            f"WHERE m.campaign_id = ? AND m.row IN ({self.listed_numbers})", (campaign_id, _listed(rows))
+            f"WHERE m.campaign_id = ? AND m.row IN ({self.listed_numbers})", (campaign_id, listed(rows))
         )
 
     def pairs(self, campaign_id: str, at_most: int) -> list[Evidence]:
@@ -80,10 +78,16 @@ class EventTables(Recording):
         events = defaultdict(list)
         with self._reading() as db:
             for found in self._events(
-                db, f"WHERE m.campaign_id = ? AND m.row IN ({self.listed_numbers})", (campaign_id, _listed(rows))
+                db, f"WHERE m.campaign_id = ? AND m.row IN ({self.listed_numbers})", (campaign_id, listed(rows))
             ):
                 events[found.row].append(found)
-        return {row: _fate(row, _of_latest(all_of_it)) for row, all_of_it in events.items() if row is not None}
+            left = self._unsubscribed(db, campaign_id, rows)
+        fates = {row: _fate(row, _of_latest(all_of_it)) for row, all_of_it in events.items() if row is not None}
+        for row, at in left.items():
+            fate = fates.get(row, Fate(row))
+            told = fate.unsubscribed_at
+            fates[row] = replace(fate, unsubscribed_at=at if told is None else min(at, told))
+        return fates
 
     def rates(self, campaign_id: str, sent_since: float) -> Rates:
         """See EventRecords."""
@@ -144,9 +148,10 @@ class EventTables(Recording):
             found = self.suppressed(some)
             if found:
                 with self._deciding() as db:
+                    self._suppress_alone(db)  # whoever suppresses takes the same rows in an order of his own
                     removed += db.execute(
                         f"DELETE FROM suppression WHERE address IN ({self.listed_texts})",  # noqa: S608  our own words
-                        (_listed(found),),
+                        (listed(found),),
                     ).rowcount
         return removed
 
@@ -155,7 +160,7 @@ class EventTables(Recording):
         with self._reading() as db:
             rows = db.execute(
                 f"SELECT address, reason FROM suppression WHERE address IN ({self.listed_texts})",  # noqa: S608
-                (_listed(cleaned(address, MAX_ADDRESS) for address in addresses),),
+                (listed(cleaned(address, MAX_ADDRESS) for address in addresses),),
             ).fetchall()
         return {address: SuppressionReason(reason) for address, reason in rows}
 
@@ -185,6 +190,11 @@ class EventTables(Recording):
                 (number, TOLD_AT_ONCE),
             ).fetchall()
         return (rows[-1][0] if rows else number), [address for _, address in rows]
+
+    def unsubscribed(self, campaign_id: str, rows: Collection[int]) -> dict[int, float]:
+        """See EventRecords."""
+        with self._reading() as db:
+            return self._unsubscribed(db, campaign_id, rows)
 
     # What is removed --------------------------------------------------------------------------------------------------
 
@@ -254,7 +264,7 @@ class EventTables(Recording):
                     "SELECT mail, type, detail FROM event "  # noqa: S608  our own words
                     f"WHERE type IN ('reject', 'rendering_failure') AND mail IN ({self.listed_numbers}) "
                     "ORDER BY at DESC, key DESC",
-                    (_listed(asked),),
+                    (listed(asked),),
                 ):
                     refused[mail] = (EventType(kind), detail)
         return [
@@ -308,10 +318,6 @@ def _fate(row: int, events: list[MailEvent]) -> Fate:
         clicked_at=first.get(EventType.CLICK),
         unsubscribed_at=first.get(EventType.SUBSCRIPTION),
     )
-
-
-def _listed(values: Iterable[object]) -> str:
-    return json.dumps(list(values))
 
 
 def _like(text: str) -> str:

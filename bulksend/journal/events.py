@@ -48,7 +48,8 @@ class Evidence:
 class Fate:
     """What became of one row's mail, as far as events tell. Times are epoch seconds, of the first such event.
 
-    Of several mails it is the one that was sent last; one that SES refused counts only where there is no other.
+    Of several mails it is the one that was sent last; one that SES refused counts only where there is no other. Whoever
+    unsubscribes by our own link does so of the row, whichever its mail.
     """
 
     row: int
@@ -70,7 +71,8 @@ class Fate:
 class EventTally:
     """Rows of a campaign by what became of them. A row counts in each that befell it, once.
 
-    `mails` are rows of which anything was heard; `copies` rows with more than one mail that SES did not refuse.
+    `mails` are rows of which an event was heard; `copies` rows with more than one mail that SES did not refuse. Who
+    unsubscribed counts as SUBSCRIPTION, by SES's link or by our own.
     """
 
     mails: int
@@ -196,6 +198,18 @@ class EventRecords(ABC):
         number of the last suppression there is. Numbers grow, and nothing appears below one that was told.
         """
 
+    @abstractmethod
+    def unsubscribe(self, campaign_id: str, row: int, suppression: Suppression) -> int:
+        """Whoever the mail of this row went to has unsubscribed by our own link. Returns how many addresses are new.
+
+        The row counts as unsubscribed once, whatever events tell of it besides. It is no event: nothing is judged by
+        it.
+        """
+
+    @abstractmethod
+    def unsubscribed(self, campaign_id: str, rows: Collection[int]) -> dict[int, float]:
+        """Which of these rows (at most some thousands) unsubscribed by our own link, and when first (epoch seconds)."""
+
     # What is removed --------------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -209,7 +223,7 @@ class EventRecords(ABC):
     def prune(self, campaign_id: str) -> None:
         """Blank every address and every text of a campaign's events, and of those to come.
 
-        Numbers and message ids stay, and whom it suppressed.
+        Numbers and message ids stay, whom it suppressed, and which rows unsubscribed.
         """
 
     @abstractmethod

@@ -57,7 +57,16 @@ CREATE TABLE sent (
     PRIMARY KEY (campaign_id, second)
 ) STRICT, WITHOUT ROWID;
 
--- Rows by what befell them: a type of events, a kind of bounces, 'mails' (anything) or 'copies' (a second message id).
+-- Rows whose reader has unsubscribed by the link in the mail, which is our own: no event of SES tells of that.
+CREATE TABLE unsubscription (
+    campaign_id TEXT NOT NULL,
+    row         INTEGER NOT NULL,
+    at          REAL NOT NULL,
+    PRIMARY KEY (campaign_id, row)
+) STRICT, WITHOUT ROWID;
+
+-- Rows by what befell them: a type of events, a kind of bounces, 'mails' (anything) or 'copies' (two mails,
+-- and SES refused neither).
 CREATE TABLE became (
     campaign_id TEXT NOT NULL,
     what        TEXT NOT NULL,

@@ -124,7 +124,7 @@ def _reports_of_chunk(
     for attempt in attempts:
         ids = ids_by_attempt.get(attempt.id, [])
         for place, i in enumerate(attempt.indices):
-            requests[i] += 1
+            requests[i] += attempt.sent
             latest[i] = (attempt.id, attempt.answered_at or attempt.at)
             if place < len(ids) and ids[place]:
                 message_ids[i] = ids[place]
@@ -135,6 +135,8 @@ def _reports_of_chunk(
         attempt_id, at = latest[i] or (None, None)
         last = ledger.last.get(i)
         status, reason = ("", "") if last is None else (last.outcome.status, last.outcome.reason)
+        if state is EntryState.IN_DOUBT and last is not None:
+            at = last.sent_at
         if state is EntryState.ACCEPTED and status != "SETTLED":
             status, reason = "SUCCESS", ""
         yield EntryReport(number, i, state, status, reason, message_ids[i], requests[i], at, attempt_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from abc import abstractmethod
 from collections import Counter, defaultdict
@@ -9,13 +10,14 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import ClassVar
 
 from bulksend.event import BounceKind, EventType, MailEvent, Suppression, SuppressionReason
-from bulksend.journal.befell import REFUSED, Mail, Tallies, suppression_reason
+from bulksend.journal.befell import REFUSED, UNSUBSCRIBED, Mail, Tallies, suppression_reason
 from bulksend.journal.database import Database
 from bulksend.journal.events import EventRecords, Recorded
 
-__all__ = ["MAX_ADDRESS", "MAX_WORD", "SUPPRESSED_AT_ONCE", "Into", "Recording", "cleaned", "joined"]
+__all__ = ["MAX_ADDRESS", "MAX_WORD", "SUPPRESSED_AT_ONCE", "Into", "Recording", "cleaned", "joined", "listed"]
 
 MAX_DETAIL = 1000
 """Characters of a text; of other words …"""
@@ -84,6 +86,11 @@ BECAME = Into(
     (("campaign_id", "text"), ("what", "text"), ("rows", "bigint")),
     "ON CONFLICT (campaign_id, what) DO UPDATE SET rows = became.rows + excluded.rows",
 )
+UNSUBSCRIPTION = Into(
+    "unsubscription",
+    (("campaign_id", "text"), ("row", "bigint"), ("at", "double precision")),
+    "ON CONFLICT DO NOTHING",
+)
 WEIGHTIEST_FIRST = (
     SuppressionReason.UNSUBSCRIBE,
     SuppressionReason.COMPLAINT,
@@ -113,6 +120,9 @@ WEIGHTIER = replace(
 
 class Recording(EventRecords):
     """What both stores do alike when something is written."""
+
+    listed_numbers: ClassVar[str]
+    """The store's words for the numbers in a JSON list."""
 
     @abstractmethod
     def _deciding(self) -> AbstractContextManager[Database]:
@@ -180,6 +190,24 @@ class Recording(EventRecords):
                 new += self._suppress(db, some)
         return new
 
+    def unsubscribe(self, campaign_id: str, row: int, suppression: Suppression) -> int:
+        """See EventRecords."""
+        with self._deciding() as db:
+            self._alone(db, campaign_id)
+            new = self._insert(db, UNSUBSCRIPTION, [(campaign_id, row, suppression.at)])
+            mails = self._mails_of(db, campaign_id, [row]) if new else ()
+            if new and not any(befell & UNSUBSCRIBED for *_, befell in mails):
+                self._insert(db, BECAME, [(campaign_id, EventType.SUBSCRIPTION.value, 1)])
+            return self._suppress(db, [suppression])
+
+    def _unsubscribed(self, db: Database, campaign_id: str, rows: Collection[int]) -> dict[int, float]:
+        """See EventRecords."""
+        found = db.execute(
+            f"SELECT row, at FROM unsubscription WHERE campaign_id = ? AND row IN ({self.listed_numbers})",  # noqa: S608
+            (campaign_id, listed(rows)),
+        )
+        return dict(found.fetchall())
+
     def _suppress(self, db: Database, suppressions: Iterable[Suppression]) -> int:
         """Returns how many are new. Of those known the number stays: there is nobody new not to write to."""
         self._suppress_alone(db)
@@ -191,15 +219,20 @@ class Recording(EventRecords):
             self._insert(db, WEIGHTIER, list(rows.values()))
         return new
 
-    def _take_up(self, db: Database, campaign_id: str, batch: _Batch) -> None:
-        """From here on, nobody else records events of the campaign until the transaction ends."""
+    def _alone(self, db: Database, campaign_id: str) -> bool:
+        """Nobody else records anything of the campaign until the transaction ends. Returns whether it was pruned."""
         (pruned,) = db.execute(
             "INSERT INTO heard (campaign_id) VALUES (?) "
             "ON CONFLICT (campaign_id) DO UPDATE SET last_at = heard.last_at RETURNING pruned",
             (campaign_id,),
         ).fetchall()[0]
-        if pruned:
+        return bool(pruned)
+
+    def _take_up(self, db: Database, campaign_id: str, batch: _Batch) -> None:
+        if self._alone(db, campaign_id):
             batch.pruned.add(campaign_id)
+        if unsubscribing := batch.unsubscribing(campaign_id):
+            batch.left.update((campaign_id, row) for row in self._unsubscribed(db, campaign_id, unsubscribing))
         rows = batch.rows_of(campaign_id)
         for mail_id, row, message_id, sent_at, befell in self._mails_of(db, campaign_id, rows):
             known = Mail(mail_id, campaign_id, row, message_id, sent_at, befell, (sent_at, befell))
@@ -240,6 +273,8 @@ class _Batch:
         self.untagged: defaultdict[EventType, set[bytes]] = defaultdict(set)
         self.mails: defaultdict[tuple[str, int], dict[str, Mail]] = defaultdict(dict)
         self.pruned: set[str] = set()
+        self.left: set[tuple[str, int]] = set()
+        """Campaign and row of those who unsubscribed by our own link, and are told of again."""
         self.tallies = Tallies()
         self.types: Counter[EventType] = Counter()
         self.bounces: Counter[BounceKind] = Counter()
@@ -257,6 +292,11 @@ class _Batch:
 
     def rows_of(self, campaign_id: str) -> list[int]:
         return sorted({event.row for event in self.tagged[campaign_id] if event.row is not None})
+
+    def unsubscribing(self, campaign_id: str) -> set[int]:
+        """Rows of which SES tells that somebody unsubscribed."""
+        events = self.tagged[campaign_id]
+        return {e.row for e in events if e.row is not None and e.type is EventType.SUBSCRIPTION}
 
     def hear(self) -> dict[tuple[str, int, str, bytes], tuple[Mail, MailEvent]]:
         """Each event once, with its mail, which has heard it."""
@@ -288,8 +328,8 @@ class _Batch:
 
     def count(self, fresh: Sequence[tuple[Mail, MailEvent]]) -> None:
         """What is new, and how the numbers change."""
-        for of_row in self.mails.values():
-            self.tallies.take_up(of_row.values())
+        for place, mails in self.mails.items():
+            self.tallies.take_up(mails.values(), counted=UNSUBSCRIBED if place in self.left else 0)
         for mail, event in fresh:
             self.types[event.type] += 1
             if event.bounce is not None:
@@ -305,6 +345,11 @@ class _Batch:
 def joined(recipients: Sequence[str]) -> str:
     """As the table event has them."""
     return "\n".join(("", *recipients, "")) if recipients else ""
+
+
+def listed(values: Iterable[object]) -> str:
+    """As `listed_numbers` and `listed_texts` read them."""
+    return json.dumps(list(values))
 
 
 def cleaned(text: str, at_most: int) -> str:

@@ -237,6 +237,8 @@ class Records(ABC):
         """What the campaign's file says of doubt, of retries, of its times and its safety from now on."""
         with self.deciding() as db:
             if policy.resend_in_doubt and not campaign.policy.resend_in_doubt:
+                # In their order, as whoever decides in several takes them.
+                self._touch(db, campaign.id, [number for number, _ in chunk_sizes(db, campaign.id)])
                 db.execute("UPDATE chunk SET done = FALSE WHERE campaign_id = ?", (campaign.id,))
             db.execute(
                 "UPDATE campaign SET policy = ?, schedule = ?, safety = ? WHERE id = ?",
@@ -248,11 +250,13 @@ class Records(ABC):
     def ask_for(self, campaign: Campaign, state: CampaignState) -> CampaignState:
         """Queue, pause or cancel a campaign, whoever sends it; returns the state that it is in now.
 
-        What is finished or cancelled stays so, and what is being sent is not queued. A pause ends when somebody sends
-        or submits it again, and so does a halt: what is queued is halted no more, and its breaker judges anew.
+        What is finished or cancelled stays so, what is halted is not paused, and what is being sent not queued. A pause
+        ends when somebody sends or submits it again, and so does a halt: what is queued is halted no more, and its
+        breaker judges anew.
         """
         is_queued = state is CampaignState.QUEUED
-        stays = "'finished', 'cancelled'" + (", 'sending'" if is_queued else "")
+        stays = "'finished', 'cancelled'"
+        stays += {CampaignState.QUEUED: ", 'sending'", CampaignState.PAUSED: ", 'halted'"}.get(state, "")
         sets = "state = ?" + (f", halt = NULL, {ARMED}" if is_queued else "")
         armed_at = (self.now(),) if is_queued else ()
         with self.deciding() as db:
@@ -301,17 +305,20 @@ class Records(ABC):
     def pass_canary(self, campaign: Campaign, halt: Halt | None = None) -> None:
         """Its canary is judged: the other entries may go.
 
-        With `halt` they go when a person says so: in the same transaction the campaign is halted, if it is being sent.
+        With `halt` they go when a person says so, as the campaign is halted by the same statement; if it is not being
+        sent, it is not, and the canary is judged again when it is.
         """
         with self.deciding() as db:
-            db.execute(
-                "UPDATE campaign SET canary_passed_at = ? WHERE id = ? AND canary_passed_at IS NULL",
-                (self.now(), campaign.id),
-            )
-            if halt is not None:
+            if halt is None:
                 db.execute(
-                    "UPDATE campaign SET state = 'halted', halt = ? WHERE id = ? AND state = 'sending'",
-                    (halt_to_text(halt), campaign.id),
+                    "UPDATE campaign SET canary_passed_at = ? WHERE id = ? AND canary_passed_at IS NULL",
+                    (self.now(), campaign.id),
+                )
+            else:
+                db.execute(
+                    "UPDATE campaign SET canary_passed_at = coalesce(canary_passed_at, ?), state = 'halted', halt = ? "
+                    "WHERE id = ? AND state = 'sending'",
+                    (self.now(), halt_to_text(halt), campaign.id),
                 )
 
     # Entries ----------------------------------------------------------------------------------------------------------

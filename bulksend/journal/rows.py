@@ -202,8 +202,8 @@ def attempts_of_chunk(db: Database, campaign_id: str, number: int, living: Livin
     ):
         settlement = Settlement(attempt_id, place, SettlementVerdict(verdict), evidence, at, message_id)
         settlements.setdefault(attempt_id, []).append(settlement)
-    for attempt_id, at, first, count, indices, alive, answered_at, exceptions in db.execute(
-        f"SELECT a.id, a.at, a.first, a.count, a.indices, {living.condition}, o.at, o.exceptions "  # noqa: S608  a store's own words
+    for attempt_id, at, first, count, indices, recipients, alive, answered_at, exceptions in db.execute(
+        f"SELECT a.id, a.at, a.first, a.count, a.indices, a.recipients, {living.condition}, o.at, o.exceptions "  # noqa: S608  a store's own words
         "FROM attempt a LEFT JOIN outcome o ON o.attempt_id = a.id "
         "WHERE a.campaign_id = ? AND a.chunk = ? ORDER BY a.id",
         (*living.parameters, campaign_id, number),
@@ -216,6 +216,7 @@ def attempts_of_chunk(db: Database, campaign_id: str, number: int, living: Livin
             holder_alive=bool(alive),
             exceptions=() if exceptions is None else _exceptions(value_of(exceptions)),
             settlements=settlements.get(attempt_id, ()),
+            sent=bool(recipients),
         )
 
 

@@ -43,13 +43,6 @@ def trace_of(
     """By place in the chunk, for these."""
     ledger = ledger_of(db, campaign_id, number, living)
     ids = dict(message_ids_of_chunk(db, campaign_id, number))
-    spent_nothing = {
-        attempt_id
-        for (attempt_id,) in db.execute(
-            "SELECT a.id FROM attempt a WHERE a.campaign_id = ? AND a.chunk = ? AND a.recipients = 0",
-            (campaign_id, number),
-        )
-    }
     found: dict[int, list[TracedAttempt]] = {place: [] for place in places}
     for attempt in attempts_of_chunk(db, campaign_id, number, living):
         exceptions = dict(attempt.exceptions)
@@ -67,7 +60,7 @@ def trace_of(
                 TracedAttempt(
                     attempt.at,
                     attempt.answered_at,
-                    sent=attempt.id not in spent_nothing,
+                    sent=attempt.sent,
                     outcome=outcome,
                     settlements=tuple(one for one in attempt.settlements if one.index == index),
                 )

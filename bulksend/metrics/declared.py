@@ -352,8 +352,8 @@ SUPPRESSIONS = _counter(
 COPIES = _counter(
     Topic.EVENTS,
     "bulksend_copies_observed",
-    "Rows of a list of which SES has made a second mail, as events tell: somebody got the mail twice. 0 unless "
-    "something in doubt was sent again that had been accepted.",
+    "Rows of a list of which SES has made a second mail, as events tell, and refused neither (Reject, Rendering "
+    "Failure): somebody got the mail twice. 0 unless something in doubt was sent again that had been accepted.",
     OF_ACCOUNT,
 )
 

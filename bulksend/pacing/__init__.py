@@ -9,7 +9,7 @@ from __future__ import annotations
 from bulksend.pacing.lanes import Gate, Lane, Lanes
 from bulksend.pacing.pacer import QuotaPacer
 from bulksend.pacing.quota import (
-    FRESH_S,
+    APART_S,
     REFRESH_S,
     STALE_AFTER_S,
     Hindrance,
@@ -24,12 +24,12 @@ from bulksend.pacing.quota import (
     seconds_worth,
     told_spent,
 )
-from bulksend.pacing.ramp import Ramp
+from bulksend.pacing.ramp import Ramp, steps_left
 from bulksend.pacing.throttle import Throttle
 from bulksend.pacing.window import SentWindow
 
 __all__ = [
-    "FRESH_S",
+    "APART_S",
     "REFRESH_S",
     "STALE_AFTER_S",
     "Gate",
@@ -49,5 +49,6 @@ __all__ = [
     "quota_unknown",
     "refusal",
     "seconds_worth",
+    "steps_left",
     "told_spent",
 ]

@@ -15,7 +15,7 @@ from bulksend.errors import AccountError, HaltedError
 from bulksend.facts import Fact, PaceChanged, QuotaRead, Waiting, WaitKind
 from bulksend.model import AccountStatus
 from bulksend.pacing.quota import (
-    FRESH_S,
+    APART_S,
     REFRESH_S,
     Hindrance,
     PaceSettings,
@@ -59,6 +59,7 @@ class QuotaPacer:
         self._window = SentWindow(self._settings.window_s, sent)
         self._account: AccountStatus | None = None
         self._read_at_s = 0.0
+        """When GetAccount was asked for what is known."""
         self._own_since_read = 0
         self._own_before_read = 0
         """What was sent before GetAccount was asked, while its answer is awaited: that will count it."""
@@ -103,9 +104,10 @@ class QuotaPacer:
         Raises:
             HaltedError: the account may not send.
         """
+        asked_s = asyncio.get_running_loop().time()
         async with self._turn:
             try:
-                await self._await_permission(recipients)
+                await self._await_permission(recipients, asked_s)
             except BaseException:
                 self._tell("", None)  # whoever waited is gone
                 raise
@@ -157,10 +159,10 @@ class QuotaPacer:
     async def refresh(self) -> None:
         """Read GetAccount now, at most once a second. Raises AccountError."""
         async with self._reading:
-            loop = asyncio.get_running_loop()
-            if loop.time() - self._tried_at_s < 1.0:
+            tried_at_s = asyncio.get_running_loop().time()
+            if tried_at_s < self._tried_at_s + APART_S:
                 return
-            self._tried_at_s = loop.time()
+            self._tried_at_s = tried_at_s
             before = self.rate_per_s if self._account is not None else None
             self._own_before_read, self._own_since_read = self._own_since_read, 0
             self._readings += 1
@@ -173,7 +175,7 @@ class QuotaPacer:
                 self._own_before_read = 0
             self._account = account
             self._set_rate(account)
-            self._read_at_s = loop.time()
+            self._read_at_s = tried_at_s
             self._told_spent = False
             self._window.expire(self._now())
             self._foreign = max(0.0, account.sent_last_24_hours - self._window.total)
@@ -204,12 +206,15 @@ class QuotaPacer:
         uncounted = self._own_since_read + self._own_before_read
         return headroom(self._account, self._settings, in_window=self._window.total, since_read=uncounted)
 
-    async def _await_permission(self, recipients: int) -> None:
+    async def _await_permission(self, recipients: int, asked_s: float) -> None:
+        since_s: float | None = None
         while True:
             assert self._account is not None, "the pacer is not entered"
             halt = refusal(self._account, self._settings)
             if halt is not None:
-                if await self._read_anew():
+                if since_s is None:  # whoever has waited long does not believe what was said long ago
+                    since_s = max(asked_s, asyncio.get_running_loop().time() - APART_S)
+                if self._read_at_s < since_s and await self._read_anew(since_s):
                     continue
                 raise HaltedError(halt)
             hindrance = self._hindrance(self._account, recipients)
@@ -221,15 +226,14 @@ class QuotaPacer:
             with suppress(AccountError):
                 await self.refresh()
 
-    async def _read_anew(self) -> bool:
-        """Before anything halts: whether GetAccount has answered again since what it halts for, which may be over."""
-        if asyncio.get_running_loop().time() - self._read_at_s <= FRESH_S:
-            return False
-        readings = self._readings
+    async def _read_anew(self, since_s: float) -> bool:
+        """Before anything halts: whether GetAccount says something now. What it said before that may be over."""
+        loop = asyncio.get_running_loop()
         with suppress(AccountError):
-            await self.refresh()
-            return self._readings != readings
-        return False
+            while self._read_at_s < since_s:
+                await asyncio.sleep(self._tried_at_s + APART_S - loop.time())
+                await self.refresh()
+        return self._read_at_s >= since_s
 
     def _tell(self, reason: str, kind: WaitKind | None) -> None:
         """What is waited for, or that nothing is, if that is news."""

@@ -15,7 +15,7 @@ from bulksend.model import MAX_BATCH_RECIPIENTS, AccountStatus, Halt, HaltScope
 from bulksend.pacing.window import WINDOW_SLOTS
 
 __all__ = [
-    "FRESH_S",
+    "APART_S",
     "REFRESH_S",
     "STALE_AFTER_S",
     "Hindrance",
@@ -33,8 +33,8 @@ __all__ = [
 
 REFRESH_S = 30.0
 """How often GetAccount is asked."""
-FRESH_S = 1.0
-"""What it said so lately is not asked again before a halt: it may be asked once a second."""
+APART_S = 1.0
+"""It is asked no more often than that, also before a halt."""
 STALE_AFTER_S = 600.0
 """How old its answer may be and still be sent by."""
 BURST_S = 0.25
@@ -153,12 +153,12 @@ def _all_reserved(reserve: int, limit: float) -> Halt:
     if not reserve:
         return Halt(
             "the account's 24-hour quota is 0: it may send nothing",
-            "Ask AWS for a sending quota in this Region; then send again.",
+            "Ask AWS for a sending quota in this Region.",
             HaltScope.ACCOUNT,
         )
     return Halt(
         f"pacing.daily_reserve keeps {reserve:,} recipients a day for others, and the account may send {limit:,.0f}",
-        "Lower pacing.daily_reserve; then send again.",
+        "Lower pacing.daily_reserve.",
         HaltScope.ACCOUNT,
     )
 
@@ -170,6 +170,6 @@ def _not_allowed(account: AccountStatus) -> Halt:
         reason = "sending is disabled for this account in this region"
     return Halt(
         reason,
-        "Look at the account's status in the SES console and answer AWS Support; then send again.",
+        "Look at the account's status in the SES console and answer AWS Support.",
         HaltScope.ACCOUNT,
     )

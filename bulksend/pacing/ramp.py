@@ -10,10 +10,21 @@ from bulksend.pacing.lanes import Gate
 from bulksend.pacing.quota import burst_recipients, seconds_worth
 from bulksend.safety import RampStep
 
-__all__ = ["Ramp"]
+__all__ = ["Ramp", "steps_left"]
 
 LOOK_AGAIN_S = 1.0
 """How often whoever waits looks whether there are other workers by now, or another pace behind."""
+
+
+def steps_left(steps: Sequence[RampStep], elapsed_s: float) -> tuple[RampStep, ...]:
+    """What is left of a ramp so long after the campaign's first request; the first of them may have begun."""
+    left, begins_s = [], 0.0
+    for step in steps:
+        ends_s = begins_s + step.for_s
+        if ends_s > elapsed_s:
+            left.append(RampStep(step.rate_per_s, ends_s - max(begins_s, elapsed_s)))
+        begins_s = ends_s
+    return tuple(left)
 
 
 class Ramp:

@@ -9,13 +9,14 @@ from bulksend.report.figures import Durations, Kinds, Rate
 from bulksend.report.outline import CampaignReport, Requests
 from bulksend.report.page import render_page
 from bulksend.report.progress import LiveProgress
-from bulksend.report.ses_metrics import SesMetrics
+from bulksend.report.ses_metrics import SesMetrics, ses_metrics_facts
 from bulksend.report.suppressions import write_suppressions
 from bulksend.report.text import campaign_facts, print_campaigns, print_doubts, print_plan, print_status, rate_in_words
 from bulksend.report.trace import (
     Step,
     Trace,
     TracedMail,
+    TracedRow,
     answer_of,
     event_in_words,
     print_trace,
@@ -37,6 +38,7 @@ __all__ = [
     "Step",
     "Trace",
     "TracedMail",
+    "TracedRow",
     "answer_of",
     "campaign_facts",
     "checks_facts",
@@ -50,6 +52,7 @@ __all__ = [
     "print_trace",
     "rate_in_words",
     "render_page",
+    "ses_metrics_facts",
     "trace_facts",
     "verdict_of",
     "write_list",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bulksend.event import BounceKind, EventType
 
-__all__ = ["FATES", "Became", "became_facts", "became_in_words"]
+__all__ = ["EVENTS_UNREAD", "FATES", "Became", "became_facts", "became_in_words"]
 
 FATES = {
     EventType.DELIVERY: "delivered",
@@ -21,14 +21,16 @@ FATES = {
     EventType.SUBSCRIPTION: "unsubscribed",
 }
 """What is said of a mail, by the event that tells it. That it was sent is said by SES's answer already."""
+EVENTS_UNREAD = "the store of events cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
 class Became:
     """Rows of a campaign by what became of their mails: a row counts in each that befell it, once.
 
-    `rows` are those of which anything was heard, `copies` those with more than one mail that SES did not refuse.
-    `last_at` is when the latest event was recorded, in epoch seconds; None if none was.
+    `rows` are those of which an event was heard, `copies` those with more than one mail that SES did not refuse.
+    `last_at` is when the latest event was recorded, in epoch seconds; None if none was. Who unsubscribed by the link of
+    the mail counts as SUBSCRIPTION too, though no event tells of that.
     """
 
     rows: int = 0

@@ -42,7 +42,7 @@ class CampaignReport:
     refused         why entries are dead; `given_up` of them were not refused by SES
     in_doubt        why entries are in doubt
     retried         what was said of entries that were to be sent again
-    became          what events tell of mails that were accepted
+    became          what events tell of mails that were accepted; None: they cannot be read
     bounced         why mails bounced, by SES's words; not told where the list is gone
     by_ses          what SES counts of the campaign's configuration set; None: it was not asked
     attempts        how many entries were in so many requests, at least one
@@ -58,7 +58,7 @@ class CampaignReport:
     retried: Kinds
     attempts: Mapping[int, int]
     requests: Requests = Requests()
-    became: Became = field(default_factory=Became)
+    became: Became | None = field(default_factory=Became)
     bounced: Kinds = field(default_factory=Kinds)
     by_ses: SesMetrics | None = None
     given_up: int = 0

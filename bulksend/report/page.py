@@ -11,6 +11,7 @@ from importlib.resources import files
 import orjson
 
 from bulksend import __version__
+from bulksend.report.became import EVENTS_UNREAD
 from bulksend.report.markup import bounded, duration_in_words, escaped, instant, isolated, some
 from bulksend.report.outline import CampaignReport, Weight, state_in_words, verdict_on
 from bulksend.report.sections import sections
@@ -77,11 +78,17 @@ def _head(report: CampaignReport) -> Iterator[str]:
             "recipients. Keep it as safe as the list.</p></div>"
         )
     yield f'<div class="notice {weight}"><p class="verdict"><strong>{verdict}</strong></p>'
-    later = "events that this report does not have" if report.became.last_at is None else "events: see below"
+    is_told = report.became is not None and report.became.last_at is not None
+    later = "events: see below" if is_told else "events that this report does not have"
     yield (
         '<p class="soft">Accepted means that SES has taken the mail over. Whether it was delivered, SES says later, in '
         f"{later}.</p></div>"
     )
+    if report.became is None:
+        yield (
+            f'<div class="notice {Weight.WARN}"><p><strong>What became of the mails cannot be told:</strong> '
+            f"{EVENTS_UNREAD}.</p></div>"
+        )
     if report.campaign.halt is not None:
         yield (
             f'<div class="notice {Weight.BAD}"><p><strong>It halted:</strong> '

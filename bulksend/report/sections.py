@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bulksend.model import CampaignState, ResultRow, SkipReason
 from bulksend.outcome import knows_status
-from bulksend.report.became import became_in_words
+from bulksend.report.became import Became, became_in_words
 from bulksend.report.chart import bar, rate_chart
 from bulksend.report.figures import Kinds
 from bulksend.report.markup import clock, duration_in_words, instant, isolated, some, table, under
@@ -46,7 +46,7 @@ def sections(report: CampaignReport) -> Iterator[str]:
     yield _rate(report)
     yield _answers(report)
     yield _became(report)
-    yield ses_metrics_section(report.by_ses, report.tally, report.became)
+    yield ses_metrics_section(report.by_ses, report.tally, report.became or Became())
     yield _refused(report)
     yield _in_doubt(report)
     yield _retries(report)
@@ -172,13 +172,15 @@ def _bin(begins_s: float, ends_s: float) -> str:
 
 def _became(report: CampaignReport) -> str:
     became = report.became
-    if became.last_at is None:
+    if became is None:
         return ""
     accepted = report.tally.accepted
     listed = [
         (f"{words[0].upper()}{words[1:]}", f"{count:,}", "–" if words in _NOT_ACCEPTED else _share(count, accepted))
         for words, count in became_in_words(became)
     ]
+    if became.last_at is None and not listed:
+        return ""
     counted = table(
         "Rows by what became of their mails; a row counts in each that befell it",
         ("what", "rows", "share"),
@@ -198,9 +200,15 @@ def _became(report: CampaignReport) -> str:
             " A canary or a breaker judges by mails sent in the time that it names, and only by those of which it is "
             "known whether they arrived, so its share may be another."
         )
+    if became.last_at is None:
+        by = "By the links in the mails: no event of theirs has come."
+    else:
+        by = (
+            f"By events of {some(became.rows, 'row')}, the latest of {instant(became.last_at)}. SES reports what it "
+            "hears; what it has not heard may come later, or never."
+        )
     return (
-        f"<section><h2>Delivered and bounced</h2><p>By events of {some(became.rows, 'row')}, the latest of "
-        f"{instant(became.last_at)}. SES reports what it hears; what it has not heard may come later, or never. "
+        f"<section><h2>Delivered and bounced</h2><p>{by} "
         f"The share is of the {some(accepted, 'row')} that SES has accepted so far.{judged}</p>"
         f"{counted}{why if report.bounced.total else ''}{copies}</section>"
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from bulksend.event import BounceKind, EventType
 from bulksend.model import Tally
 from bulksend.report.became import Became
 from bulksend.report.markup import clock, isolated, table
 
-__all__ = ["SesMetrics", "ses_metrics_section"]
+__all__ = ["SesMetrics", "ses_metrics_facts", "ses_metrics_section"]
 
 MAX_NAME, MAX_FAULT = 128, 400
 _METRICS = {
@@ -37,6 +37,11 @@ class SesMetrics:
     regions: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
+
+
+def ses_metrics_facts(metrics: SesMetrics | None) -> dict[str, object] | None:
+    """The stable JSON form; None where SES was not asked. Its times are epoch seconds, the counts by SES's names."""
+    return None if metrics is None else {**asdict(metrics), "counts": dict(metrics.counts)}
 
 
 def ses_metrics_section(metrics: SesMetrics | None, tally: Tally, became: Became) -> str:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bulksend.model import Campaign, CampaignState, SkipReason, Tally
-from bulksend.report.became import Became, became_facts, became_in_words
+from bulksend.report.became import EVENTS_UNREAD, Became, became_facts, became_in_words
 from bulksend.safety import duration_in_words, share_in_words
 
 __all__ = ["campaign_facts", "print_campaigns", "print_doubts", "print_plan", "print_status", "rate_in_words"]
@@ -21,16 +21,16 @@ LIMIT = "limit"
 """What a campaign that was planned for the first rows only is frozen with."""
 
 SLOW_PER_S = 10.0
-_UNBEGUN = (CampaignState.PLANNED, CampaignState.QUEUED)
+_UNHEARD = Became()
 
 
 def campaign_facts(
-    campaign: Campaign, tally: Tally, became: Became | None = None, *, orphaned: bool = False
+    campaign: Campaign, tally: Tally, became: Became | None = _UNHEARD, *, orphaned: bool = False, untold: str = ""
 ) -> dict[str, object]:
     """The stable JSON form of `status` and of the end of `send`.
 
-    `became` is what events tell of its mails. `orphaned` says that it is queued or was being sent, and that nobody is
-    there to send it.
+    `became` is what events tell of its mails; None if they cannot be read, and `untold` says why. `orphaned` says that
+    it is queued or was being sent, and that nobody is there to send it.
     """
     return {
         "campaign": campaign.name,
@@ -50,7 +50,8 @@ def campaign_facts(
         "adds_up": tally.adds_up,
         "halt": None if campaign.halt is None else {"reason": campaign.halt.reason, "remedy": campaign.halt.remedy},
         "in_doubt_since": tally.doubt_since,
-        "events": became_facts(became or Became()),
+        "events": None if became is None else became_facts(became),
+        "events_unread": untold or None,
     }
 
 
@@ -102,16 +103,16 @@ def print_status(
     console: Console,
     campaign: Campaign,
     tally: Tally,
-    became: Became | None = None,
+    became: Became | None = _UNHEARD,
     *,
     orphaned: bool = False,
     rehearsal: str = "",
 ) -> None:
     """The buckets, and the check that they add up.
 
-    `became` is what events tell of its mails. `orphaned` says that it is queued or was being sent, and that nobody is
-    there to send it. `rehearsal` says what was sent where that was not the campaign: then nothing of it can be looked
-    up.
+    `became` is what events tell of its mails; None if they cannot be read. `orphaned` says that it is queued or was
+    being sent, and that nobody is there to send it. `rehearsal` says what was sent where that was not the campaign:
+    then nothing of it can be looked up.
     """
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(justify="left")
@@ -154,11 +155,13 @@ def print_status(
     if campaign.halt is not None:
         console.print(f"[bold red]halted:[/] {escape(campaign.halt.reason)}")
         console.print(f"what to do: {escape(campaign.halt.remedy)}")
-        if campaign.state is CampaignState.HALTED and not rehearsal:
+        # Where its remedy is to end it, it cannot go on.
+        ends = f"bulksend cancel {campaign.name}" in campaign.halt.remedy
+        if campaign.state is CampaignState.HALTED and not rehearsal and not ends:
             console.print(f"To go on: bulksend resume {name}", highlight=False)
     if rehearsal:
         return
-    _print_became(console, campaign, became or Became())
+    _print_became(console, campaign, tally, became)
     if tally.in_doubt:
         since = "" if tally.doubt_since is None else f", the oldest for {_age(tally.doubt_since)}"
         console.print(
@@ -169,24 +172,32 @@ def print_status(
         console.print(f"Who and why: bulksend results {escape(campaign.name)} --state dead", highlight=False)
 
 
-def _print_became(console: Console, campaign: Campaign, became: Became) -> None:
+def _print_became(console: Console, campaign: Campaign, tally: Tally, became: Became | None) -> None:
+    if became is None:
+        console.print(f"[yellow]What became of the mails cannot be told: {EVENTS_UNREAD}.[/]", highlight=False)
+        return
+    counts = list(became_in_words(became))
     if became.last_at is None:
-        if campaign.frozen.get("sender.configuration_set", "null") != "null" and campaign.state not in _UNBEGUN:
+        is_awaited = campaign.frozen.get("sender.configuration_set", "null") != "null"
+        if is_awaited and (tally.accepted or tally.in_doubt):
             console.print(
                 "No events yet: what became of accepted mails is not known. bulksend events status says whether they "
                 "can come.",
                 highlight=False,
             )
-        return
+        if not counts:
+            return
+        console.print("By the links in the mails:")
+    else:
+        console.print(
+            f"What became of them, by events of {_some(became.rows, 'row')}, the latest {_age(became.last_at)} ago:",
+            highlight=False,
+        )
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(justify="left")
     table.add_column(justify="right")
-    for words, count in became_in_words(became):
+    for words, count in counts:
         table.add_row(words, f"{count:,}")
-    console.print(
-        f"What became of them, by events of {_some(became.rows, 'row')}, the latest {_age(became.last_at)} ago:",
-        highlight=False,
-    )
     console.print(table)
 
 

@@ -12,7 +12,7 @@ from rich.markup import escape
 from bulksend.event import BounceKind, EventType, MailEvent
 from bulksend.model import CampaignState, EntryState
 
-__all__ = ["Step", "Trace", "TracedMail", "answer_of", "event_in_words", "print_trace", "trace_facts"]
+__all__ = ["Step", "Trace", "TracedMail", "TracedRow", "answer_of", "event_in_words", "print_trace", "trace_facts"]
 
 
 _REFUSED = frozenset({EventType.REJECT, EventType.RENDERING_FAILURE})
@@ -22,7 +22,7 @@ _REFUSED = frozenset({EventType.REJECT, EventType.RENDERING_FAILURE})
 class Step:
     """One thing that happened; `at` is epoch seconds, `row` is of the campaign's list. Empty for what is not known.
 
-    `kind` is skipped, request, answer, decision, event or insight.
+    `kind` is skipped, request, answer, decision, event, unsubscription (by the link of the mail) or insight.
     """
 
     at: float
@@ -38,7 +38,8 @@ class TracedMail:
     """A row of a campaign's list, and what became of it as journal and events tell.
 
     `at` is when its state was come by, in epoch seconds; `events` are in the order in which they happened. `decided_at`
-    is when a person decided what to take for true of a doubt, with `reason`; None where SES itself has told.
+    is when a person decided what to take for true of a doubt, with `reason`; None where SES itself has told. `whose` it
+    was is told where nobody asked by an address.
     """
 
     campaign: str
@@ -51,17 +52,32 @@ class TracedMail:
     attempts: int
     events: Sequence[MailEvent] = ()
     decided_at: float | None = None
+    whose: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TracedRow:
+    """Whose mail it was: a row of a campaign's list and its address; None and empty where the list is gone."""
+
+    campaign: str
+    row: int | None
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Everything. `answers` say what it comes to; `notes` what could not be looked at, or should be known besides."""
+    """Everything.
+
+    `mails` are those that were found; `answers` say what it comes to; `notes` what could not be looked at, or should be
+    known besides.
+    """
 
     asked: str
     steps: tuple[Step, ...]
     answers: tuple[str, ...]
     notes: tuple[str, ...] = ()
     known: bool = True
+    mails: tuple[TracedRow, ...] = ()
 
 
 def trace_facts(trace: Trace) -> dict[str, object]:
@@ -69,6 +85,7 @@ def trace_facts(trace: Trace) -> dict[str, object]:
     return {
         "asked": trace.asked,
         "known": trace.known,
+        "mails": [{"campaign": mail.campaign, "row": mail.row, "address": mail.address} for mail in trace.mails],
         "steps": [
             {
                 "at": step.at,
@@ -122,7 +139,8 @@ def event_in_words(event: MailEvent) -> str:
 def answer_of(mail: TracedMail) -> str:
     """Whether it was got, and why not, in one sentence."""
     row = "" if mail.row is None else f", row {mail.row}"
-    return f"{mail.campaign}{row}: {_by_events(mail) or _by_person(mail) or _by_journal(mail)}"
+    whose = f", {mail.whose}" if mail.whose else ""
+    return f"{mail.campaign}{row}{whose}: {_by_events(mail) or _by_person(mail) or _by_journal(mail)}"
 
 
 def _by_events(mail: TracedMail) -> str:

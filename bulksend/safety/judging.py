@@ -174,6 +174,7 @@ def _first(limits: Breaker, heard: Heard) -> Excess | None:
 def _excesses(limits: Breaker, heard: Heard) -> tuple[Excess, ...]:
     return (
         Excess("bounces", heard.bounced, heard.sample, limits.bounce_limit),
-        Excess("complaints", heard.complained, heard.sample, limits.complaint_limit),
+        # A mail that is complained of has arrived, whatever else is known.
+        Excess("complaints", heard.complained, max(heard.sample, heard.complained), limits.complaint_limit),
         Excess("refusals", heard.refused, heard.tried, REFUSED_LIMIT),
     )

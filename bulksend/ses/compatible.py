@@ -18,6 +18,7 @@ from bulksend.clock import boot_s
 from bulksend.errors import ConfigError
 from bulksend.model import Answer, Doubtful, NotSent
 from bulksend.ses.answers import FIRST_ERROR_STATUS, answer_of_error, answer_of_results
+from bulksend.ses.endpoints import GET_AWSCRT, UNSIGNABLE, can_sign
 
 __all__ = ["CompatibleTransport"]
 
@@ -39,6 +40,15 @@ A server that trickles bytes must not hold an entry for ever.
 
 
 @dataclass(slots=True)
+class _Opened:
+    """An SDK client, with what closes it; `calls` are those under way."""
+
+    client: Any
+    closing: AsyncExitStack
+    calls: int = 0
+
+
+@dataclass(slots=True)
 class _Call:
     """One call, as the SDK's hooks see it: what to send, until when, whether any of it may have left, what came.
 
@@ -47,6 +57,7 @@ class _Call:
 
     body: bytes
     send_before_s: float
+    client: Any = None
     left: bool = False
     answer: bytes = b""
 
@@ -67,8 +78,9 @@ class CompatibleTransport:
         self._suffix = suffix
         self._max_connections = max_connections
         self._limit_s = access.connect_timeout_s + access.answer_timeout_s + SLACK_S
-        self._clients = AsyncExitStack()
-        self._client: Any = None
+        self._opened: _Opened | None = None
+        self._replaced: list[_Opened] = []
+        """Clients whose credentials were refused, and whose calls may be under way still."""
         self._generation = 0
         self._renewing = asyncio.Lock()
         self._clock = clock or ServerClock()
@@ -79,23 +91,33 @@ class CompatibleTransport:
 
         What it raises for want of credentials' files is raised too.
         """
-        if "EndpointId" in self._arguments:
+        if self.by_endpoint:
             _want_awscrt()
-        self._client = await self._open()
+        self._opened = await self._open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._clients.aclose()
+        self._replace()
+        async with AsyncExitStack() as closing:
+            for opened in self._replaced:
+                closing.push_async_callback(opened.closing.aclose)
+
+    @property
+    def by_endpoint(self) -> bool:
+        """Whether the frozen request is for a multi-region endpoint."""
+        return "EndpointId" in self._arguments
 
     async def send(self, entries_json: bytes | memoryview, send_before_s: float) -> Answer:
         """One call, attempted once. See the engine's Transport."""
         generation = self._generation
         call = _Call(b"".join((self._prefix, entries_json, self._suffix)), send_before_s)
         _call.set(call)
+        opened = None
         try:
             async with asyncio.timeout(self._limit_s):
-                client = await self._ready()
-                await client.send_bulk_email(**self._arguments)
+                opened = await self._take()
+                call.client = opened.client
+                await opened.client.send_bulk_email(**self._arguments)
         except TimeoutError:
             return Doubtful("no whole answer in time") if call.left else NotSent("no connection in time")
         except asyncio.CancelledError:
@@ -104,13 +126,16 @@ class CompatibleTransport:
             return NotSent("interrupted before sending")
         except Exception as error:  # noqa: BLE001  whatever the SDK raises is an answer
             return answer_of_error(error, generation, sent=call.left)
+        finally:
+            if opened is not None:
+                opened.calls -= 1
         return answer_of_results(call.answer)
 
     async def renew_credentials(self, refused_generation: int) -> int:
         """The next request's client reads them anew."""
         async with self._renewing:
             if refused_generation == self._generation:
-                self._client = None
+                self._replace()
                 self._generation += 1
             return self._generation
 
@@ -118,14 +143,30 @@ class CompatibleTransport:
         """From now on requests are signed with the server's clock."""
         self._clock.set(server_time)
 
-    async def _ready(self) -> Any:
+    async def _take(self) -> _Opened:
+        """A client for one call, which is counted. Replaced ones go when another is opened: each has connections."""
         async with self._renewing:
-            if self._client is None:
-                self._client = await self._open()
-            return self._client
+            if self._opened is None:
+                await self._close_replaced()
+                self._opened = await self._open()
+            self._opened.calls += 1
+            return self._opened
 
-    async def _open(self) -> Any:
-        client = await self._clients.enter_async_context(
+    def _replace(self) -> None:
+        if self._opened is not None:
+            self._replaced.append(self._opened)
+            self._opened = None
+
+    async def _close_replaced(self) -> None:
+        """Those that nobody calls any more."""
+        over = [opened for opened in self._replaced if not opened.calls]
+        self._replaced = [opened for opened in self._replaced if opened.calls]
+        for opened in over:
+            await opened.closing.aclose()
+
+    async def _open(self) -> _Opened:
+        closing = AsyncExitStack()
+        client = await closing.enter_async_context(
             open_client(
                 self._access,
                 retrying=False,
@@ -135,10 +176,10 @@ class CompatibleTransport:
         )
         client.meta.events.register("before-call.sesv2.SendBulkEmail", _swap_body)
         client.meta.events.register("before-send.sesv2.SendBulkEmail", self._before_send)
-        return client
+        return _Opened(client, closing)
 
     async def _before_send(self, request: Any, **_: object) -> None:
-        await self._clock.correct(await self._ready(), request)
+        await self._clock.correct(_call.get().client, request)
         if boot_s() > _call.get().send_before_s:
             raise TimeoutError
         if len(request.body) > LARGE_BODY_BYTES:
@@ -226,13 +267,10 @@ def _endpoint_argument(prefix: bytes, suffix: bytes) -> dict[str, str]:
 
 
 def _want_awscrt() -> None:
-    from botocore.compat import HAS_CRT  # noqa: PLC0415
-
-    if not HAS_CRT:
+    if not can_sign():
         raise ConfigError(
-            "the campaign's endpoint_id is that of a multi-region endpoint, whose signature (SigV4A) needs awscrt",
-            hint="Install it: pip install 'bulksend[multiregion]'; and see that BOTO_DISABLE_CRT is not true. "
-            "Then send again: nothing was sent.",
+            f"the campaign's endpoint_id is that of a multi-region endpoint, {UNSIGNABLE}",
+            hint=f"{GET_AWSCRT} Then send again: nothing was sent.",
         )
 
 

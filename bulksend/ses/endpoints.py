@@ -18,10 +18,23 @@ from bulksend.errors import BulksendError, ExitCode
 from bulksend.ses.inquiry import pages
 from bulksend.ses.seldom import SeldomClient
 
-__all__ = ["Endpoint", "EndpointError", "EndpointNotFoundError", "EndpointState", "Endpoints", "find_endpoint"]
+__all__ = [
+    "GET_AWSCRT",
+    "UNSIGNABLE",
+    "Endpoint",
+    "EndpointError",
+    "EndpointNotFoundError",
+    "EndpointState",
+    "Endpoints",
+    "can_sign",
+    "find_endpoint",
+]
 
 CALL_EVERY_S = 1.0
 _NOT_FOUND = "NotFoundException"
+
+UNSIGNABLE = "whose signature (SigV4A) needs awscrt"
+GET_AWSCRT = "Install it: pip install 'bulksend[multiregion]'; and see that BOTO_DISABLE_CRT is not true."
 
 
 class EndpointError(BulksendError):
@@ -60,6 +73,11 @@ class EndpointState(StrEnum):
         return next((state for state in cls if state == word), cls.UNKNOWN)
 
     @property
+    def is_hopeless(self) -> bool:
+        """Whether it will never take mail."""
+        return self in (EndpointState.FAILED, EndpointState.DELETING)
+
+    @property
     def in_words(self) -> str:
         """What that means, for a person."""
         match self:
@@ -78,19 +96,16 @@ class EndpointState(StrEnum):
 
     @property
     def remedy(self) -> str:
-        """What a person does where a campaign wants to be sent by it."""
+        """What a person does where a campaign that is not planned yet wants to be sent by it."""
         match self:
             case EndpointState.CREATING:
                 return "Wait until it is READY (bulksend endpoint list), then send again."
             case EndpointState.READY:
                 return ""
             case EndpointState.FAILED:
-                return (
-                    "Delete it and make another (bulksend endpoint delete, create); then plan the campaign with the "
-                    "new one's id in sender.endpoint_id, under another name."
-                )
+                return "Delete it and make another (bulksend endpoint delete, create); name that in sender.endpoint_id."
             case EndpointState.DELETING:
-                return "Plan the campaign under another name, with another endpoint's id, or without any."
+                return "Name another endpoint in sender.endpoint_id, or none."
             case EndpointState.UNKNOWN:
                 return "See to it in the SES console."
             case _:
@@ -154,6 +169,13 @@ class Endpoints(SeldomClient):
 
     async def _seldom_ask(self, operation: str, **arguments: Any) -> Any:
         return await self._seldom.ask(partial(getattr(self._client, operation), **arguments))
+
+
+def can_sign() -> bool:
+    """Whether requests for an endpoint can be signed here (SigV4A): by awscrt alone, and if the SDK may use it."""
+    from botocore.compat import HAS_CRT  # noqa: PLC0415
+
+    return bool(HAS_CRT)
 
 
 async def find_endpoint(client: Any, endpoint_id: str) -> Endpoint | None:

@@ -31,6 +31,7 @@ class SignedTransport:
     """
 
     kind: str = "signed"
+    by_endpoint: bool = False
 
     def __init__(
         self, access: AwsAccess, route: Route, prefix: bytes, suffix: bytes, *, clock: ServerClock | None = None

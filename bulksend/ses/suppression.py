@@ -63,13 +63,20 @@ class AccountSuppressions(SeldomClient):
         more = {} if token is None else {"NextToken": token}
         return await self._client.list_suppressed_destinations(PageSize=PAGE_SIZE, **more)
 
-    async def put(self, address: str, reason: SuppressionReason) -> None:
-        """Put an address there; SES knows bounces and complaints, and no other reason."""
+    async def put(self, address: str, reason: SuppressionReason) -> bool:
+        """Put an address there; SES knows bounces and complaints, and no other reason.
+
+        False: it is not there, since SES takes it for no address (BadRequestException): a receiving server may have
+        spelled it in its own way when it bounced.
+        """
         word = "COMPLAINT" if reason is SuppressionReason.COMPLAINT else "BOUNCE"
         try:
             await self._seldom.ask(lambda: self._client.put_suppressed_destination(EmailAddress=address, Reason=word))
         except Exception as error:
+            if refusal_code(error) == "BadRequestException":
+                return False
             raise _explained(error, "ses:PutSuppressedDestination") from error
+        return True
 
 
 def _explained(error: Exception, action: str) -> BulksendError:

@@ -54,11 +54,11 @@ _OPTIONS: dict[str, frozenset[str]] = {
 
 
 class ConfigurationSets:
-    """By name, each with its options and its event destinations."""
+    """By name, each with its options: the same in every Region. Its event destinations are those of each Region."""
 
     def __init__(self) -> None:
         self._sets: dict[str, dict[str, Any]] = {}
-        self._destinations: dict[str, dict[str, dict[str, Any]]] = {}
+        self._destinations: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
 
     def reset(self) -> None:
         """Forget all."""
@@ -92,7 +92,6 @@ class ConfigurationSets:
         if "SuppressionOptions" in made:
             _check_reasons(made["SuppressionOptions"])
         self._sets[name] = made
-        self._destinations[name] = {}
         return json_reply({})
 
     def get(self, asked: Asked) -> Reply:
@@ -102,7 +101,9 @@ class ConfigurationSets:
     def delete(self, asked: Asked) -> Reply:
         """DeleteConfigurationSet."""
         self._options(asked.name)
-        del self._sets[asked.name], self._destinations[asked.name]
+        del self._sets[asked.name]
+        for region, name in [key for key in self._destinations if key[1] == asked.name]:
+            del self._destinations[region, name]
         return json_reply({})
 
     def list(self, asked: Asked) -> Reply:
@@ -131,14 +132,13 @@ class ConfigurationSets:
 
     def get_destinations(self, asked: Asked) -> Reply:
         """GetConfigurationSetEventDestinations."""
-        self._options(asked.name)
-        return json_reply({"EventDestinations": list(self._destinations[asked.name].values())})
+        return json_reply({"EventDestinations": list(self._destinations_of(asked).values())})
 
     def create_destination(self, asked: Asked) -> Reply:
         """CreateConfigurationSetEventDestination."""
-        self._options(asked.name)
+        there = self._destinations_of(asked)
         request = asked.members("EventDestination", "EventDestinationName")
-        name, there = request.get("EventDestinationName"), self._destinations[asked.name]
+        name = request.get("EventDestinationName")
         if not isinstance(name, str) or not _NAME(name):
             raise bad_request("EventDestinationName: 1 to 64 of A-Z a-z 0-9 _ - are expected.")
         if name in there:
@@ -151,18 +151,21 @@ class ConfigurationSets:
     def update_destination(self, asked: Asked) -> Reply:
         """UpdateConfigurationSetEventDestination: the new definition takes the place of the old one."""
         name, definition = self._destination(asked), asked.members("EventDestination").get("EventDestination")
-        self._destinations[asked.name][name] = {"Name": name, **_definition(definition)}
+        self._destinations_of(asked)[name] = {"Name": name, **_definition(definition)}
         return json_reply({})
 
     def delete_destination(self, asked: Asked) -> Reply:
         """DeleteConfigurationSetEventDestination."""
-        del self._destinations[asked.name][self._destination(asked)]
+        del self._destinations_of(asked)[self._destination(asked)]
         return json_reply({})
 
-    def _destination(self, asked: Asked) -> str:
+    def _destinations_of(self, asked: Asked) -> dict[str, dict[str, Any]]:
         self._options(asked.name)
+        return self._destinations.setdefault((asked.region, asked.name), {})
+
+    def _destination(self, asked: Asked) -> str:
         _, name = asked.names
-        if name not in self._destinations[asked.name]:
+        if name not in self._destinations_of(asked):
             raise not_found(f"Event destination {name} does not exist in {asked.name}.")
         return name
 

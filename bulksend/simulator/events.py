@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import os
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from bulksend.simulator.event_fates import Fates
 from bulksend.simulator.event_mails import mails
 from bulksend.simulator.event_shapes import NAMES, event, garbage, message
 from bulksend.simulator.faults import Rule
-from bulksend.simulator.queue import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, Queue, QueueError
+from bulksend.simulator.queue import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, Queue, QueueError, region_of
 from bulksend.simulator.settings import SimulatorSettings
 from bulksend.simulator.tally import message_ids
 
@@ -91,7 +92,8 @@ class Emitter:
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+        self._fails = False
+        """Whether somebody was told that the queue takes nothing."""
         self._awake = asyncio.Event()
         self._slots = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._task: asyncio.Task[None] | None = None
@@ -178,7 +180,7 @@ class Emitter:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self) -> None:
-        async with Queue(self._region, _CALLS_AT_ONCE) as queue:
+        async with Queue(_CALLS_AT_ONCE) as queue:
             while True:
                 now = float("inf") if self._hurries else self._account.steady()
                 self._unfold_some(now)
@@ -222,7 +224,8 @@ class Emitter:
         asked = orjson.loads(call.body)
         ids = message_ids(self._account.run, call.number)
         is_published = settings.events_always or bool(asked.get("ConfigurationSetName"))
-        for mail in mails(asked, [ids(place) for place in call.places], call.places, call.at, self._region):
+        region = region_of(settings.events_queue_url, os.environ)
+        for mail in mails(asked, [ids(place) for place in call.places], call.places, call.at, region):
             counts = self._counts.get(mail.campaign)
             if counts is None:
                 counts = self._counts[mail.campaign] = _Counts()
@@ -278,8 +281,10 @@ class Emitter:
                 try:
                     again, never, why = await queue.send(self._url, [sent.text for sent in waiting])
                     self._last_error = why or self._last_error
+                    self._say(why or "it does not say why" if len(again) + len(never) == len(waiting) else "")
                 except QueueError as error:
                     self._last_error = str(error)
+                    self._say(self._last_error)
                 if generation != self._generation:
                     break
                 if again and self._account.steady() >= until:
@@ -296,3 +301,13 @@ class Emitter:
         finally:
             self._in_flight -= len(batch)
             self._slots.release()
+
+    def _say(self, fault: str) -> None:
+        """Tell whoever looks on, on standard error, when the queue begins to take nothing, and when it takes again."""
+        if bool(fault) == self._fails:
+            return
+        self._fails = bool(fault)
+        text = "".join(c if c.isprintable() else " " for c in fault)
+        said = f"the queue takes no events: {text}" if fault else "the queue takes events again"
+        sys.stderr.write(f"simulator: {said}\n")
+        sys.stderr.flush()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -18,13 +19,14 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-__all__ = ["MAX_BATCH_BYTES", "MAX_BATCH_MESSAGES", "Credentials", "Queue", "QueueError", "Taken"]
+__all__ = ["MAX_BATCH_BYTES", "MAX_BATCH_MESSAGES", "Credentials", "Queue", "QueueError", "Taken", "region_of"]
 
 MAX_BATCH_MESSAGES = 10
 MAX_BATCH_BYTES = 256 * 1024
 """SQS takes four times that by now; servers that stand in for it may not."""
 _TARGET = "AmazonSQS.SendMessageBatch"
 _TIMEOUT_S = 10.0
+_REGION = re.compile(r"(?<=[/.])[a-z]{2}(?:-[a-z]+)+-\d(?=[/.:])").search
 _MAX_ANSWER_BYTES = 1024 * 1024
 
 
@@ -89,11 +91,18 @@ def _key(secret: str, scope: str) -> bytes:
     return key
 
 
+def region_of(url: str, environ: Mapping[str, str]) -> str:
+    """The Region of a queue: what its URL names, else that of bulksend, else of the SDKs."""
+    if named := _REGION(url):
+        return named[0]
+    names = ("BULKSEND_AWS_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
+    return next((environ[name] for name in names if environ.get(name)), "us-east-1")
+
+
 class Queue:
     """A client for queues on this machine, with connections of its own."""
 
-    def __init__(self, region: str, connections: int) -> None:
-        self._region = region
+    def __init__(self, connections: int) -> None:
         self._credentials = Credentials.of(os.environ)
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=connections),
@@ -118,7 +127,7 @@ class Queue:
         entries = [{"Id": str(place), "MessageBody": message} for place, message in enumerate(messages)]
         body = orjson.dumps({"QueueUrl": url, "Entries": entries})
         host = urlsplit(url).netloc
-        headers = self._credentials.headers(host, body, self._region, datetime.now(UTC))
+        headers = self._credentials.headers(host, body, region_of(url, os.environ), datetime.now(UTC))
         try:
             # A queue on this machine could point elsewhere; nothing follows it there.
             async with self._http.post(

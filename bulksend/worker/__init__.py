@@ -7,7 +7,7 @@ from bulksend.worker.forget import Forgotten, forget
 from bulksend.worker.planning import Planned, plan
 from bulksend.worker.rehearsal import Rehearsed, dry_run, send_samples
 from bulksend.worker.relist import left_out, relist, states_of_list
-from bulksend.worker.results import STATES, Doubt, Resolved, doubts, resolve, results
+from bulksend.worker.results import STATES, Doubt, Resolved, doubts, resolve, results, unheard
 from bulksend.worker.sending import Sent, send
 from bulksend.worker.settlement import Settled, Settler, settle
 from bulksend.worker.store import Standing, Store, Target, find_target, is_file
@@ -47,4 +47,5 @@ __all__ = [
     "send_samples",
     "settle",
     "states_of_list",
+    "unheard",
 ]

@@ -27,7 +27,7 @@ from bulksend.facts import Audience, EventsHeldUp, EventsRecorded
 from bulksend.worker import systemd
 from bulksend.worker.access import aws_access
 from bulksend.worker.running import event_loop
-from bulksend.worker.settlement import settling
+from bulksend.worker.settling import settling
 from bulksend.worker.store import Store
 
 if TYPE_CHECKING:

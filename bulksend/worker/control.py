@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from bulksend.errors import UsageError
-from bulksend.model import Campaign, CampaignState, EntryState, SettlementVerdict
+from bulksend.model import Campaign, CampaignState, EntryReport, EntryState, SettlementVerdict
 from bulksend.outcome import RESEND_AFTER_S
 from bulksend.worker.settlement import settle
 from bulksend.worker.store import Store, refuse_cancelled
@@ -22,12 +22,14 @@ class Retried:
     """How many dead letters are pending again.
 
     `forgotten` counts those that were asked for and stay dead: they were removed at a person's request. `too_early`
-    counts what was dropped out of doubt less than 31 minutes after its request.
+    counts what was dropped out of doubt less than 31 minutes after its request; `dropped`, what was dropped and not
+    asked for.
     """
 
     again: int
     forgotten: int
     too_early: int = 0
+    dropped: int = 0
 
 
 def pause(store: Store, campaign: Campaign) -> CampaignState:
@@ -78,7 +80,7 @@ def retry(store: Store, campaign: Campaign, *, status: str = "", reason: str = "
         for report in dead
         if (report.status != DROPPED or status)
         and (not status or _letters(report.status) == _letters(status))
-        and reason.lower() in report.reason.lower()
+        and _has(report, reason)
     ]
     if (status or reason) and not wanted:
         counts = Counter(report.status for report in dead)
@@ -94,7 +96,12 @@ def retry(store: Store, campaign: Campaign, *, status: str = "", reason: str = "
         if report.status != DROPPED or (report.at is not None and now - report.at >= RESEND_AFTER_S)
     ]
     again = store.journal.decide_entries(campaign, ripe, why)
-    return Retried(again, len(wanted) - len(there), len(there) - len(ripe))
+    dropped = 0 if status else sum(report.status == DROPPED and _has(report, reason) for report in dead)
+    return Retried(again, len(wanted) - len(there), len(there) - len(ripe), dropped)
+
+
+def _has(report: EntryReport, reason: str) -> bool:
+    return reason.lower() in report.reason.lower()
 
 
 def prune(store: Store, campaign: Campaign) -> int:

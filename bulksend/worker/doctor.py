@@ -35,7 +35,8 @@ from bulksend.worker.examined import (
     StoreAsFound,
 )
 from bulksend.worker.multiregion import without_endpoint
-from bulksend.worker.outlook import outlook_of, sent_lately
+from bulksend.worker.one_click import LINKS
+from bulksend.worker.outlook import on_top, outlook_of, ramp_left, sent_lately
 from bulksend.worker.planning import NOBODY_LISTENS, differences, plan, waits_for_events
 from bulksend.worker.regions import read_endpoint, read_region
 from bulksend.worker.running import pace_of
@@ -50,7 +51,6 @@ TRIAL_ROWS = 1000
 CONNECT_WITHIN_S, ANSWER_WITHIN_S = 5.0, 10.0
 JOURNAL_BYTES = 120
 """Of an entry, in the journal: mostly its message id."""
-LINKS = "unsubscribe.url"
 """Frozen with a campaign that has [unsubscribe]."""
 GROWTH = 3
 """A snapshot, and what making it needs, against the list's own size."""
@@ -178,7 +178,7 @@ class _Examination:
             state=campaign.state,
             halt=campaign.halt,
             sending=Sending.of_campaign(campaign),
-            on_top=_on_top(campaign),
+            on_top=on_top(campaign),
             needs_events=waits_for_events(campaign),
         )
         try:
@@ -221,7 +221,7 @@ class _Examination:
                 self._add(list_fault=error.message, list_remedy=error.hint)
                 return
         self._add(
-            sending=replace(Sending.of_campaign(campaign), endpoint_id=file.sender.endpoint_id or ""),
+            sending=replace(Sending.of_campaign(campaign), endpoint_id=file.sender.endpoint_id or "", planned=""),
             needs_events=waits_for_events(campaign),
             list=ListAsFound(
                 planned=False,
@@ -241,7 +241,8 @@ class _Examination:
         sent, pace = sent_lately(store, campaign.binding.account, campaign.binding.region), pace_of(self._settings)
         regions = (home, *self._found.others)
         accounts = [one.account.status for one in regions if not isinstance(one.account, Unknown)]
-        outlooks = [outlook_of(account, pace, kept.recipients, sent) for account in accounts]
+        ramp = ramp_left(store, campaign)
+        outlooks = [outlook_of(account, pace, kept.recipients, sent, ramp) for account in accounts]
         if all(outlook is not None for outlook in outlooks):
             # Of several Regions the smallest quota paces all.
             self._add(outlook=max(filter(None, outlooks), key=lambda outlook: outlook.takes_s))
@@ -345,17 +346,6 @@ async def _queue(access: AwsAccess, url: str) -> QueueAsFound:
         return QueueAsFound(name, Unknown(error.detail), gone=error.trouble is Trouble.GONE)
     count = int(waiting.get("ApproximateNumberOfMessages", "0"))
     return QueueAsFound(name, count, has_dead_letters=dead_letters is not None)
-
-
-def _on_top(campaign: Campaign) -> str:
-    """What makes it take longer than its pace alone."""
-    schedule, safety = campaign.schedule, campaign.safety
-    said = [
-        *(["its hours of sending"] if schedule.window is not None else []),
-        *(["its canary"] if safety.canary is not None else []),
-        *(["its ramp"] if safety.ramp else []),
-    ]
-    return f"not counting {', '.join(said)}" if said else ""
 
 
 def _size_of(file: CampaignFile) -> int:

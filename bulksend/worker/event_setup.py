@@ -18,7 +18,7 @@ from bulksend.events.setup import Piece, PieceState, Pipes, Step
 from bulksend.events.wiring import Statement, Via, Wiring
 from bulksend.ses.destinations import create_destination, create_set, update_destination
 from bulksend.ses.sets import ConfigurationSet, EventDestination, read_set
-from bulksend.worker.access import aws_access
+from bulksend.worker.access import aws_access, refuse_half_aws
 from bulksend.worker.sending_verdicts import NEEDED_EVENTS
 
 __all__ = ["EventSetup", "Made", "SetupPlan", "Wanted", "default_name"]
@@ -87,16 +87,17 @@ class EventSetup:
         AccountError: on entry: the profile is not known.
         ConfigError: on entry: no region is set anywhere.
         SetupError: on entry: nobody says whose account it is.
-        UsageError: a name that SES would not take.
+        UsageError: a name that SES would not take; or SES alone, or all but SES, is AWS's own.
     """
 
     def __init__(self, settings: Settings, wanted: Wanted) -> None:
-        for name, option in ((wanted.configuration_set, "CONFIGURATION_SET"), (wanted.name, "--name")):
+        refuse_half_aws(settings)
+        for name, option, hint in (
+            (wanted.configuration_set, "CONFIGURATION_SET", "Correct it: no configuration set can have such a name."),
+            (wanted.name, "--name", "Pass another --name: it is given to topic, queues, rule and event destination."),
+        ):
             if not _NAME(name):
-                raise UsageError(
-                    f"{option} is {name!r}: at most {MAX_NAME} of A-Z a-z 0-9 _ - are expected",
-                    hint="Pass another: --name NAME is given to topic, queues, rule and event destination.",
-                )
+                raise UsageError(f"{option} is {name!r}: at most {MAX_NAME} of A-Z a-z 0-9 _ - are expected", hint=hint)
         self._settings, self._wanted = settings, wanted
         self._runner = asyncio.Runner()
         self._clients = AsyncExitStack()

@@ -14,7 +14,7 @@ from bulksend.events.status import QueueStanding, TopicStanding, read_queue, rea
 from bulksend.report import Check, Level
 from bulksend.ses.inquiry import Inquiry, Unknown
 from bulksend.ses.sets import ConfigurationSet, EventDestination, read_set
-from bulksend.worker.access import aws_access
+from bulksend.worker.access import aws_access, refuse_half_aws
 from bulksend.worker.sending_verdicts import NEEDED_EVENTS
 
 __all__ = ["EventsAsFound", "Way", "judge_events", "look_at_events"]
@@ -47,7 +47,13 @@ class EventsAsFound:
 
 
 def look_at_events(configuration_set: str | None, settings: Settings) -> EventsAsFound:
-    """Ask SES, SNS, EventBridge, SQS and CloudWatch. What cannot be asked is said to be so, in what is returned."""
+    """Ask SES, SNS, EventBridge, SQS and CloudWatch. What cannot be asked is said to be so, in what is returned.
+
+    Raises:
+        UsageError: SES alone, or all but SES, is AWS's own.
+    """
+    if configuration_set is not None or settings.events.queues:
+        refuse_half_aws(settings)
     return asyncio.run(_look(configuration_set, settings))
 
 

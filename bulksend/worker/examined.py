@@ -47,6 +47,8 @@ class Sending:
     """Subject, Html, Text of an inline template."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Those of every mail, in their order."""
+    planned: str = ""
+    """The campaign's name where it is frozen: nothing of this can be changed any more."""
 
     @classmethod
     def of_campaign(cls, campaign: Campaign) -> Self:
@@ -63,6 +65,7 @@ class Sending:
             template_arn=template.get("TemplateArn", ""),
             inline=template.get("TemplateContent"),
             headers={one["Name"]: one["Value"] for one in template.get("Headers", ())},
+            planned=campaign.name,
         )
 
     @classmethod

@@ -9,6 +9,7 @@ from typing import Literal, TextIO, cast
 
 import structlog
 
+from bulksend.engine.remedies import without_addresses
 from bulksend.facts import (
     AddressesSuppressed,
     BatchAnswered,
@@ -39,8 +40,8 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 def configure_log(level: str, form: Literal["auto", "text", "json"]) -> None:
     """Log lines go to standard error: for people on a terminal, JSON elsewhere, unless told."""
     text = form == "text" or (form == "auto" and sys.stderr.isatty())
-    # The database's pool and queue speak for themselves otherwise, in no form of ours.
-    for name in ("psycopg.pool", "procrastinate"):
+    # The database's pool and queue, and the SDK, speak for themselves otherwise, in no form of ours.
+    for name in ("psycopg.pool", "procrastinate", "botocore", "aiobotocore"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     structlog.configure(
         processors=[
@@ -70,7 +71,7 @@ class _StandardError:
 
 
 class RunLog:
-    """An observer that logs. SES's error texts may hold addresses, so only its statuses are logged.
+    """An observer that logs. SES's error texts may hold addresses: its statuses are logged, and texts without those.
 
     `campaign` is the name of the campaign that is told of, if it is one. `on_terminal` leaves out what whoever sits
     there is told anyway.
@@ -110,7 +111,8 @@ class RunLog:
             case UnknownStatus():
                 self._log.error("a status that no document names", status=fact.status[:64])
             case CampaignHalted():
-                self._log.error("halted", scope=fact.halt.scope.value, remedy=fact.halt.remedy)
+                said = {"reason": without_addresses(fact.halt.reason), "remedy": without_addresses(fact.halt.remedy)}
+                self._log.error("halted", scope=fact.halt.scope.value, **said)
             case EntriesReturned():
                 self._log.warning("entries pending again", was=fact.verdict.value, entries=fact.entries)
             case EntriesSuppressed():

@@ -150,13 +150,23 @@ async def through_endpoint(
 
 
 async def endpoint_warnings(file: CampaignFile, access: AwsAccess, binding: Binding) -> list[str]:
-    """What would keep a campaign from being sent by the endpoint that it names, or could not be looked at."""
+    """What would keep a campaign from being sent by the endpoint that it names, or could not be looked at.
+
+    Raises:
+        EndpointError: there is no such endpoint, or it will never take mail: a plan would be bound to it.
+    """
     if file.sender.endpoint_id is None:
         return []
     try:
         found = await _examine(Sending.of_file(file), access, binding)
     except BulksendError as error:
         return [f"the multi-region endpoint could not be looked at: {error.detail}"]
+    if isinstance(found.endpoint, str) and (not found.endpoint or EndpointState.of(found.endpoint).is_hopeless):
+        (fault, *_) = (check for check in _checks(found) if check.name == "endpoint" and check.level is Level.FAULT)
+        raise EndpointError(
+            f"{file.name!r} is not planned: {fault.says}",
+            hint="Name one in sender.endpoint_id that takes mail (bulksend endpoint list), or none.",
+        )
     return [
         f"{check.name}: {check.says}. {check.remedy}".removesuffix(" ")
         for check in _checks(found)

@@ -138,11 +138,11 @@ class ServiceOffice:
         return await self._decided(name, lambda campaign: cancel(self._store, campaign))
 
     async def results(
-        self, name: str, states: Sequence[str], form: Literal["csv", "jsonl"]
+        self, name: str, states: Sequence[str], fates: Sequence[str], form: Literal["csv", "jsonl"]
     ) -> AsyncGenerator[bytes, None]:
         """See Office. A thousand rows are in memory at a time."""
         campaign = await asyncio.to_thread(self._store.journal.campaign, name)
-        rows = results(self._store, campaign, states)
+        rows = results(self._store, campaign, states, fates)
         first = True
         while True:
             some = await asyncio.to_thread(lambda: list(islice(rows, ROWS_AT_ONCE)))
@@ -155,7 +155,10 @@ class ServiceOffice:
 
     def _facts(self, name: str) -> Mapping[str, object]:
         standing = self._store.standing(name)
-        return campaign_facts(standing.campaign, standing.tally, standing.became, orphaned=standing.orphaned)
+        untold = "" if standing.untold is None else standing.untold.message
+        return campaign_facts(
+            standing.campaign, standing.tally, standing.became, orphaned=standing.orphaned, untold=untold
+        )
 
     async def _decided(self, name: str, decide: Callable[[Campaign], object]) -> Mapping[str, object]:
         def work() -> Mapping[str, object]:

@@ -26,8 +26,10 @@ from bulksend.journal import SqliteJournal
 from bulksend.recipients import OneClick
 from bulksend.worker.store import Store
 
-__all__ = ["Mail", "UnsubscribeKeys", "keys_to_check", "keys_to_sign", "one_click"]
+__all__ = ["LINKS", "Mail", "UnsubscribeKeys", "keys_to_check", "keys_to_sign", "one_click"]
 
+LINKS = "unsubscribe.url"
+"""Frozen with a campaign whose mails have links."""
 OWN_KEY = "unsubscribe.key"
 """Beside the journal in SQLite, where the settings name no file."""
 MAX_KEY_FILE_BYTES = 64 * 1024

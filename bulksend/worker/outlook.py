@@ -13,14 +13,25 @@ from dataclasses import dataclass, replace
 from bulksend.config import Settings
 from bulksend.errors import BulksendError
 from bulksend.model import AccountStatus, Campaign
-from bulksend.pacing import PaceSettings, granted_per_s, headroom, refusal
+from bulksend.pacing import PaceSettings, granted_per_s, headroom, refusal, steps_left
 from bulksend.report import Check, Level, rate_in_words
+from bulksend.safety import RampStep
 from bulksend.ses.account import read_account
 from bulksend.ses.inquiry import Inquiry, Unknown
 from bulksend.worker.access import aws_access
 from bulksend.worker.store import Store
 
-__all__ = ["Outlook", "account_checks", "duration_in_words", "fit_check", "outlook_of", "prospects", "sent_lately"]
+__all__ = [
+    "Outlook",
+    "account_checks",
+    "duration_in_words",
+    "fit_check",
+    "on_top",
+    "outlook_of",
+    "prospects",
+    "ramp_left",
+    "sent_lately",
+]
 
 DAY_S = 86400.0
 WITHIN_S = 5.0
@@ -34,40 +45,76 @@ _EXACT = 100.0
 class Outlook:
     """What is left to send, against what may be sent; in recipients.
 
-    `room` is what the 24 hours still take now, `a_day` what they take at all; None without limit.
+    `room` is what the 24 hours still take now, `a_day` what they take at all; None without limit. `ramp` is what
+    is left of the campaign's ramp.
     """
 
     recipients: int
     rate_per_s: float
     room: float | None
     a_day: float | None
+    ramp: tuple[RampStep, ...] = ()
 
     @property
     def waits(self) -> int:
         """How often the 24-hour quota is spent before the end."""
-        if self.room is None or self.a_day is None or self.recipients <= self.room:
-            return 0
-        at_pace = self.rate_per_s * DAY_S
-        if self.a_day >= at_pace:  # it frees as fast as it is spent, once what was sent before has left it
-            return int(self.room < at_pace)
-        return math.ceil((self.recipients - self.room) / self.a_day)
+        return _course(self)[0]
 
     @property
     def takes_s(self) -> float:
         """Seconds until its end, at the longest: what is spent is taken to be free a day later."""
-        waits, at_pace_s = self.waits, self.recipients / self.rate_per_s
-        if not waits:
-            return at_pace_s
-        assert self.room is not None
-        assert self.a_day is not None
-        last = self.recipients - self.room - (waits - 1) * self.a_day
-        return max(at_pace_s, waits * DAY_S + last / self.rate_per_s)
+        return _course(self)[1]
 
 
-def outlook_of(account: AccountStatus, pace: PaceSettings, recipients: int, sent_in_24_hours: float) -> Outlook | None:
+def _course(outlook: Outlook) -> tuple[int, float]:
+    """How often it waits, and how long it takes: step after step of the ramp, by days where those are limited."""
+    left, room, waits, waits_today = float(outlook.recipients), outlook.room, 0, False
+    at_s, ends_s, frees_s = 0.0, 0.0, DAY_S if room is not None else math.inf
+    for step in outlook.ramp:
+        rate_per_s = min(step.rate_per_s, outlook.rate_per_s)
+        ends_s += step.for_s
+        while at_s < ends_s:
+            until_s = min(ends_s, frees_s)
+            at_pace = rate_per_s * (until_s - at_s)
+            allowed = at_pace if room is None else min(at_pace, room)
+            if left <= allowed:
+                return waits, at_s + left / rate_per_s
+            left -= allowed
+            at_s = until_s
+            if room is not None:
+                waits += allowed < at_pace and not waits_today
+                waits_today = waits_today or allowed < at_pace
+                room -= allowed
+            if at_s == frees_s:
+                room, frees_s, waits_today = outlook.a_day, frees_s + DAY_S, False
+    more, takes_s = _at_full_pace(left, outlook.rate_per_s, room, outlook.a_day)
+    return waits + more, at_s + takes_s
+
+
+def _at_full_pace(recipients: float, rate_per_s: float, room: float | None, a_day: float | None) -> tuple[int, float]:
+    """The same without any ramp."""
+    at_pace_s = recipients / rate_per_s
+    if room is None or a_day is None or recipients <= room:
+        return 0, at_pace_s
+    at_pace = rate_per_s * DAY_S
+    # From a pace's worth a day on it frees as fast as it is spent, once what was sent before has left it.
+    waits = int(room < at_pace) if a_day >= at_pace else math.ceil((recipients - room) / a_day)
+    if not waits:
+        return 0, at_pace_s
+    last = recipients - room - (waits - 1) * a_day
+    return waits, max(at_pace_s, waits * DAY_S + last / rate_per_s)
+
+
+def outlook_of(
+    account: AccountStatus,
+    pace: PaceSettings,
+    recipients: int,
+    sent_in_24_hours: float,
+    ramp: tuple[RampStep, ...] = (),
+) -> Outlook | None:
     """How sending goes if nothing else is sent; None where nothing may be sent at all.
 
-    `sent_in_24_hours` is what the store knows to have sent.
+    `sent_in_24_hours` is what the store knows to have sent, `ramp` what is left of the campaign's ramp.
     """
     if refusal(account, pace) is not None:
         return None
@@ -77,6 +124,7 @@ def outlook_of(account: AccountStatus, pace: PaceSettings, recipients: int, sent
         granted_per_s(account, pace),
         None if math.isinf(room) else max(0.0, room),
         None if a_day is None else a_day - pace.daily_reserve,
+        ramp,
     )
 
 
@@ -114,7 +162,7 @@ def account_checks(account: AccountStatus, pace: PaceSettings, review: str = "")
 def fit_check(outlook: Outlook, *, on_top: str = "") -> Check:
     """Whether the campaign fits into what may be sent, and how long it takes. `on_top`: what is not counted in."""
     many = f"{outlook.recipients:,} recipients" if outlook.recipients != 1 else "1 recipient"
-    pace = f"{many} at {rate_in_words(outlook.rate_per_s)} a second"
+    pace = f"{many} at {rate_in_words(outlook.rate_per_s)} a second{' once its ramp is over' if outlook.ramp else ''}"
     more = f"; {on_top}" if on_top else ""
     takes = duration_in_words(outlook.takes_s)
     if not outlook.waits:
@@ -138,6 +186,21 @@ def duration_in_words(duration_s: float) -> str:
             count = max(1, math.ceil(duration_s / size_s))
             return f"{count} {unit}{'' if count == 1 else 's'}"
     return f"{duration_s / DAY_S:,.1f} days"
+
+
+def on_top(campaign: Campaign) -> str:
+    """What makes a campaign take longer than its outlook."""
+    said = [
+        *(["its hours of sending"] if campaign.schedule.window is not None else []),
+        *(["its canary"] if campaign.safety.canary is not None else []),
+    ]
+    return f"not counting {', '.join(said)}" if said else ""
+
+
+def ramp_left(store: Store, campaign: Campaign) -> tuple[RampStep, ...]:
+    """What is left of a campaign's ramp now; all of it before the first request. Raises JournalError."""
+    began_at = store.journal.first_sent_at(campaign) if campaign.safety.ramp else None
+    return steps_left(campaign.safety.ramp, 0.0 if began_at is None else store.journal.now() - began_at)
 
 
 def sent_lately(store: Store, account: str, region: str) -> float:
@@ -166,10 +229,11 @@ def prospects(
 
     try:
         account = asyncio.run(ask())
-        sent = sent_lately(store, binding.account, binding.region)
+        sent, ramp = sent_lately(store, binding.account, binding.region), ramp_left(store, campaign)
     except (BulksendError, TimeoutError):
         return ()
     if account is None:
         return ()
-    outlook = outlook_of(account, pace, recipients, sent)
-    return (*account_checks(account, pace), *(() if outlook is None else (fit_check(outlook),)))
+    outlook = outlook_of(account, pace, recipients, sent, ramp)
+    fit = () if outlook is None else (fit_check(outlook, on_top=on_top(campaign)),)
+    return (*account_checks(account, pace), *fit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -34,6 +34,22 @@ CONTACTS = "recipients.path"
 """Frozen with a campaign whose list is a contact list; of other lists the digest is what counts."""
 LIMIT = "limit"
 """Frozen with a campaign that was planned for the first rows only."""
+SET = "sender.configuration_set"
+UNSEEN = (
+    "sender.configuration_set",
+    "sender.endpoint_id",
+    "sender.feedback_address",
+    "sender.feedback_identity_arn",
+    "sender.from_identity_arn",
+    "sender.tenant",
+    "content.tags.",
+    "recipients.tags.",
+)
+"""Keys by which a mail goes another way, and is the same to whoever gets it."""
+NOBODY_PUBLISHES = (
+    f"safety.canary is judged by events, and {SET} is not set: unless the sender's identity has a configuration set by "
+    "default, no events come, and the campaign halts after its canary"
+)
 NOBODY_LISTENS = (
     "events.queues is not set, so no events are taken in here, and the canary is judged by them: unless another "
     "process takes them into this store, the campaign halts after it"
@@ -103,8 +119,13 @@ def differences(known: Campaign, file: CampaignFile, settings: Settings, binding
 
 
 def unheard_canary(campaign: Campaign, settings: Settings) -> tuple[str, ...]:
-    """A warning, where a canary waits for events that nobody takes in here."""
-    return (NOBODY_LISTENS,) if waits_for_events(campaign) and not settings.events.queues else ()
+    """Warnings, where a canary waits for events that nobody publishes, or that nobody takes in here."""
+    if not waits_for_events(campaign):
+        return ()
+    return (
+        *(() if SET in campaign.frozen else (NOBODY_PUBLISHES,)),
+        *(() if settings.events.queues else (NOBODY_LISTENS,)),
+    )
 
 
 def waits_for_events(campaign: Campaign) -> bool:
@@ -150,11 +171,12 @@ def _plan_anew(  # noqa: PLR0917  what there is to know of it
         )
         campaign = _campaign(campaign_id, file, binding, snapshot, attached, frozen)
         _refuse_empty(campaign, file.recipients.path, snapshot.path)
+        untouched = _untouched(store)
         if not again:
-            _refuse_repetition(campaign, store.journal.campaigns())
+            _refuse_repetition(campaign, store.journal.campaigns(), untouched)
         store.shelf.put(snapshot.path)
         store.journal.add(
-            campaign, snapshot.chunks, lambda there: None if again else _refuse_repetition(campaign, there)
+            campaign, snapshot.chunks, lambda there: None if again else _refuse_repetition(campaign, there, untouched)
         )
     return Planned(
         campaign,
@@ -163,19 +185,9 @@ def _plan_anew(  # noqa: PLR0917  what there is to know of it
             *template.warnings,
             *snapshot.warnings,
             *warnings,
-            *_safety_warnings(file),
             *unheard_canary(campaign, settings),
         ),
     )
-
-
-def _safety_warnings(file: CampaignFile) -> Iterator[str]:
-    """What holds the campaign back goes by events, and those are published by a configuration set."""
-    if file.safety.canary is not None and file.sender.configuration_set is None:
-        yield (
-            "safety.canary is judged by events, and sender.configuration_set is not set: unless the sender's identity "
-            "has a configuration set by default, no events come, and the campaign halts after its canary"
-        )
 
 
 def policy_of(file: CampaignFile) -> Policy:
@@ -319,9 +331,18 @@ def _refuse_empty(campaign: Campaign, path: Path | str, snapshot: Path) -> None:
         )
 
 
-def _refuse_repetition(campaign: Campaign, there: Sequence[Campaign]) -> None:
+def _untouched(store: Store) -> set[str]:
+    """Ids of campaigns of which nobody got anything, nor ever will."""
+    return {
+        campaign.id
+        for campaign in store.journal.campaigns()
+        if campaign.state is CampaignState.CANCELLED and store.journal.first_sent_at(campaign) is None
+    }
+
+
+def _refuse_repetition(campaign: Campaign, there: Sequence[Campaign], untouched: Container[str]) -> None:
     for earlier in there:
-        if earlier.name == campaign.name:
+        if earlier.name == campaign.name or earlier.id in untouched:
             continue
         if earlier.list_digest == campaign.list_digest and _content(earlier) == _content(campaign):
             raise CampaignChangedError(
@@ -331,7 +352,8 @@ def _refuse_repetition(campaign: Campaign, there: Sequence[Campaign]) -> None:
 
 
 def _content(campaign: Campaign) -> dict[str, str]:
-    return {key: value for key, value in campaign.frozen.items() if key != LIMIT}
+    """What whoever gets it sees."""
+    return {key: value for key, value in campaign.frozen.items() if key != LIMIT and not key.startswith(UNSEEN)}
 
 
 def _digest(file: CampaignFile, form: ListFormat) -> str | None:

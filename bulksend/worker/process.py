@@ -26,7 +26,7 @@ from bulksend.worker.office import ServiceOffice
 from bulksend.worker.one_click import keys_to_check
 from bulksend.worker.running import event_loop
 from bulksend.worker.service import Service
-from bulksend.worker.settlement import settling
+from bulksend.worker.settling import settling
 from bulksend.worker.store import Store
 from bulksend.worker.unsubscribing import UnsubscribeOffice
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from bulksend.config import Settings
 from bulksend.engine.remedies import without_addresses
-from bulksend.errors import BulksendError, SnapshotError
+from bulksend.errors import BulksendError, EventStoreError, SnapshotError
 from bulksend.journal.history import ChunkHistory, PastAttempt
 from bulksend.ledger import LastOutcome
 from bulksend.model import Campaign, EntryState, Halt, ResultRow
@@ -39,10 +39,14 @@ GIVEN_UP = ("DROPPED", "FORGOTTEN", "SUPPRESSED")
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A report, and what whoever asked for it should know: why its rows are missing, with the files' names."""
+    """A report, and what whoever asked for it should know: why its rows are missing, with the files' names.
+
+    `untold` is why it does not say what became of the mails.
+    """
 
     report: CampaignReport
     warning: str = ""
+    untold: EventStoreError | None = None
 
 
 def report_on(
@@ -56,7 +60,7 @@ def report_on(
 
     Raises:
         CampaignUnknownError: there is no such campaign.
-        JournalError: the journal cannot be read.
+        JournalError: the journal cannot be read. Where only events cannot be, the report does without.
     """
     standing = store.standing(name)
     campaign = standing.campaign
@@ -67,6 +71,7 @@ def report_on(
             gathered.take_up(chunk)
     rows: list[ResultRow] = []
     bounced = Kinds()
+    became, untold = standing.became, standing.untold
     list_gone, warning = "", ""
     pruned_at = store.journal.pruned_at(campaign)
     if pruned_at is not None:
@@ -74,7 +79,9 @@ def report_on(
     else:
         try:
             rows = _rows(store, campaign, gathered.chosen(), with_addresses=with_addresses)
-            bounced = _bounced(store, campaign) if standing.became.bounces else bounced
+            bounced = _bounced(store, campaign) if became is not None and became.bounces else bounced
+        except EventStoreError as error:
+            became, untold = None, error
         except SnapshotError as error:
             list_gone, warning = "the snapshot of the list is missing or damaged", f"{error.message}. {error.hint}"
     report = CampaignReport(
@@ -93,7 +100,7 @@ def report_on(
         in_doubt=gathered.kinds[EntryState.IN_DOUBT],
         retried=gathered.retried,
         attempts=gathered.attempts,
-        became=standing.became,
+        became=became,
         bounced=bounced,
         by_ses=ask_for_metrics(campaign, settings, gathered.first_at, made_at) if by_ses else None,
         dead_rows=[row for row in rows if row.state == EntryState.DEAD.name.lower()],
@@ -102,7 +109,7 @@ def report_on(
         pruned=pruned_at is not None,
         with_addresses=with_addresses and not list_gone,
     )
-    return Reported(report, warning)
+    return Reported(report, warning, untold)
 
 
 def masked(address: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from bulksend.errors import SnapshotError, UsageError
+from bulksend.errors import EventStoreError, SnapshotError, UsageError
 from bulksend.event import BounceKind
 from bulksend.journal import Fate
 from bulksend.model import Campaign, CampaignState, EntryReport, EntryState, ResultRow, SettlementVerdict, SkipReason
@@ -15,7 +15,10 @@ from bulksend.report import FATES
 from bulksend.worker.settlement import settle
 from bulksend.worker.store import Store
 
-__all__ = ["STATES", "Doubt", "Resolved", "doubts", "resolve", "results"]
+__all__ = ["STATES", "Doubt", "Resolved", "doubts", "resolve", "results", "unheard"]
+
+AS_LATE_S = 60.0
+"""A mail that was sent so much earlier is as late: events come in no order."""
 
 STATES = ("accepted", "dead", "in_doubt", "in_flight", "pending", "skipped")
 
@@ -46,11 +49,17 @@ class Resolved:
 
 
 def results(
-    store: Store, campaign: Campaign, states: Collection[str] = (), fates: Collection[str] = ()
+    store: Store,
+    campaign: Campaign,
+    states: Collection[str] = (),
+    fates: Collection[str] = (),
+    *,
+    on_untold: Callable[[EventStoreError], None] | None = None,
 ) -> Iterator[ResultRow]:
     """What became of each row, in the order of the list, skipped rows last. One chunk in memory.
 
-    All states, or some; with `fates`, only rows that any of these has befallen, whatever else has.
+    All states, or some; with `fates`, only rows that any of these has befallen, whatever else has. Where events cannot
+    be read, rows come without what they tell if `on_untold` takes the reason, once; but not with `fates`.
 
     Raises:
         JournalError: journal or events cannot be read.
@@ -67,7 +76,7 @@ def results(
     wanted = set(states or STATES)
     cancelled = campaign.state is CampaignState.CANCELLED
     with store.read_snapshot(campaign) as reader:
-        for report, row, address, fate in _with_fates(store, campaign, reader):
+        for report, row, address, fate in _with_fates(store, campaign, reader, None if fates else on_untold):
             state, status = report.state.name.lower(), report.status
             if cancelled and report.state is EntryState.PENDING:
                 state, status = "skipped", SkipReason.CANCELLED.value
@@ -165,6 +174,18 @@ def doubts(
                 yield Doubt(row, report, address == FORGOTTEN_ADDRESS)
 
 
+def unheard(store: Store, campaign: Campaign, found: Sequence[Doubt], *, expected: bool) -> bool:
+    """Whether the events that are in tell of no mail that was sent as late as one of these: proof may be on its way.
+
+    Where no event of the campaign ever came, it is so if events are `expected`. Raises JournalError.
+    """
+    newest = max((doubt.report.at for doubt in found if doubt.report.at is not None), default=None)
+    rates = store.events.rates(campaign.id, 0.0)
+    if newest is None or (rates.last_at is None and not expected):
+        return False
+    return rates.last_sent_at is None or rates.last_sent_at < newest - AS_LATE_S
+
+
 def resolve(store: Store, campaign: Campaign, found: Sequence[Doubt], verdict: SettlementVerdict, why: str) -> Resolved:
     """A person's verdict on in-doubt entries. What events prove of them comes first.
 
@@ -182,13 +203,19 @@ def resolve(store: Store, campaign: Campaign, found: Sequence[Doubt], verdict: S
 
 
 def _with_fates(
-    store: Store, campaign: Campaign, reader: SnapshotReader
+    store: Store, campaign: Campaign, reader: SnapshotReader, on_untold: Callable[[EventStoreError], None] | None
 ) -> Iterator[tuple[EntryReport, int, str, Fate | None]]:
-    number, fates = -1, dict[int, Fate]()
+    number, fates, told = -1, dict[int, Fate](), True
     for report, row, address in _joined(store, campaign, reader):
         if report.chunk != number:
             number = report.chunk
-            fates = store.events.fates(campaign.id, reader.rows(number))
+            try:
+                fates = store.events.fates(campaign.id, reader.rows(number)) if told else {}
+            except EventStoreError as error:
+                if on_untold is None:
+                    raise
+                on_untold(error)
+                fates, told = {}, False
         yield report, row, address, fates.get(row)
 
 

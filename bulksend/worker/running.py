@@ -7,7 +7,13 @@ import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -17,16 +23,18 @@ from bulksend.aws import AwsAccess, Detour, Route, ServerClock
 from bulksend.config import Settings
 from bulksend.engine import Engine, Handout, Pacer
 from bulksend.errors import CampaignChangedError
-from bulksend.facts import Audience, ChunkRead
+from bulksend.facts import Audience, CampaignHalted, ChunkRead
 from bulksend.journal import Journal, SqliteJournal
-from bulksend.model import Binding, Campaign, CampaignState, Chunk
+from bulksend.model import Binding, Campaign, CampaignState, Chunk, Halt
 from bulksend.pacing import Lanes, PaceSettings, QuotaPacer
 from bulksend.recipients import SnapshotReader
 from bulksend.ses import Account, CompatibleTransport, SignedTransport, find_binding, find_route
 from bulksend.worker.access import aws_access
+from bulksend.worker.examined import Sending
 from bulksend.worker.looking_on import one_worker
 from bulksend.worker.multiregion import Quotas, through_endpoint
 from bulksend.worker.safety import Guard, guarding, ramped
+from bulksend.worker.sending_verdicts import by_another_way
 from bulksend.worker.settlement import heed_events
 from bulksend.worker.store import Store
 from bulksend.worker.suppression import screening
@@ -158,13 +166,16 @@ async def running(  # noqa: PLR0917  the parts to wire
 
     Raises:
         AccountError, EndpointError: it names a multi-region endpoint that cannot be asked, or used.
+        HaltedError: by what events tell, it must not be sent. It is halted, and the audience was told.
         SnapshotError: the snapshot is missing or damaged.
     """
-    await asyncio.to_thread(heed_events, store, campaign)
     in_flight = max(1, min(settings.engine.max_in_flight, MAX_FLYING_BYTES // (len(campaign.prefix) + 1)))
     binding = campaign.binding
     watcher = None if metrics is None else metrics.campaign(binding.account, binding.region, campaign.name)
-    with _watched(audience, watcher) as everybody, await asyncio.to_thread(store.read_snapshot, campaign) as reader:
+    with ExitStack() as stack:
+        everybody = stack.enter_context(_watched(audience, watcher))
+        await asyncio.to_thread(heed_events, store, campaign, _telling(everybody))
+        reader = stack.enter_context(await asyncio.to_thread(store.read_snapshot, campaign))
         async with (
             through_endpoint(campaign, at_work.access, at_work.quotas, at_work.read_quotas),
             await transport_for(campaign, settings, at_work, in_flight) as transport,
@@ -190,10 +201,21 @@ async def running(  # noqa: PLR0917  the parts to wire
                         screen=screen,
                         begin_from=begin_from,
                         max_in_flight=in_flight,
+                        endpoint_remedy=by_another_way(Sending.of_campaign(campaign)),
                         now=store.journal.now,
                     )
                     async with guarding(guard, engine.stop):
                         yield engine
+
+
+def _telling(audience: Audience) -> Callable[[Halt], None]:
+    """Tells, in this thread, of a halt that comes up in another."""
+    loop = asyncio.get_running_loop()
+
+    def tell(halt: Halt) -> None:
+        loop.call_soon_threadsafe(audience.observe, CampaignHalted(halt))
+
+    return tell
 
 
 def settle_down() -> None:

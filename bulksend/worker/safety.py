@@ -259,7 +259,7 @@ class Guard:
         """What is known of the mails that were sent since then. Raises JournalError."""
         rates = await asyncio.to_thread(self._events.rates, self._campaign.id, since)
         sent = 0
-        if (rates.bounced or rates.refused) and not rates.delivered:
+        if (rates.bounced or rates.complained or rates.refused) and not rates.delivered:
             sent = await asyncio.to_thread(self._journal.mails_sent, self._campaign, since)
         return rates, Heard(
             rates.delivered, rates.bounced, rates.complained, unsent=rates.unsent, sent=sent, refused=rates.refused
@@ -315,10 +315,12 @@ def _too_much(name: str, excess: Excess, what: str) -> Halt:
 def _cannot_judge(name: str, canary: Canary, sent: CanarySent, heard: Heard, unread: str) -> Halt:
     wait = duration_in_words(canary.wait_s)
     why = f"events cannot be read ({unread})" if unread else f"too little was heard in {wait}"
+    known = heard.known - heard.refused
+    told = f"what became of {known:,} of these" if known else "nothing of what became of them"
     refused = f"; SES took {heard.refused:,} and did not send them" if heard.refused else ""
     return Halt(
         f"the canary cannot be judged: {why}. SES accepted {sent.accepted:,} of its {_mails(sent.entries)}, and events "
-        f"tell of {heard.known - heard.refused:,} what became of them{refused}",
+        f"tell {told}{refused}",
         f"{SEE_TO_EVENTS}. Then bulksend resume {name} waits {wait} more. To go on without: take canary out of "
         f"[safety] in the campaign file, and send that.",
     )

@@ -26,7 +26,8 @@ from bulksend.worker.consuming import consuming
 from bulksend.worker.looking_on import looking_on
 from bulksend.worker.running import bound_access, event_loop, running, working
 from bulksend.worker.service import Service
-from bulksend.worker.settlement import settling
+from bulksend.worker.settlement import settle
+from bulksend.worker.settling import settling
 from bulksend.worker.store import Store, refuse_cancelled
 
 __all__ = ["Sent", "send"]
@@ -45,7 +46,7 @@ class OnSignal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """How a run ended. `campaign` is as the journal has it then."""
+    """How a run ended. `campaign` is as the journal has it then, and what events prove by then is settled."""
 
     campaign: Campaign
     tally: Tally
@@ -111,6 +112,8 @@ def send(
                     runner.run(_send(campaign, settings, access, store, observers, metrics, note_signal, redirect))
             elif store.journal.ask_for(campaign, CampaignState.QUEUED) is not CampaignState.FINISHED:
                 runner.run(_send_among_others(campaign, settings, store, observers, metrics, note_signal))
+        with suppress(BulksendError):  # the numbers stand without it
+            settle(store, store.journal.campaign(campaign.name))
         campaign = store.journal.campaign(campaign.name)
         return Sent(campaign, store.journal.tally(campaign), interrupted, time.monotonic() - began_s)
     finally:

@@ -6,12 +6,20 @@ from collections.abc import Iterator
 
 from bulksend.event import EventType
 from bulksend.report import Check, Level
-from bulksend.ses.endpoints import EndpointState
+from bulksend.ses.endpoints import GET_AWSCRT, UNSIGNABLE, EndpointState, can_sign
 from bulksend.ses.inquiry import Unknown
 from bulksend.ses.sets import ConfigurationSet
 from bulksend.worker.examined import Examined, RegionAsFound, Sending
 
-__all__ = ["NEEDED_EVENTS", "endpoint_checks", "in_region", "region_checks", "sending_checks", "unchecked"]
+__all__ = [
+    "NEEDED_EVENTS",
+    "by_another_way",
+    "endpoint_checks",
+    "in_region",
+    "region_checks",
+    "sending_checks",
+    "unchecked",
+]
 
 NEEDED_EVENTS = frozenset(
     {
@@ -298,6 +306,13 @@ def endpoint_checks(found: Examined) -> Iterator[Check]:
     if found.sending is None or not found.sending.endpoint_id:
         return
     endpoint_id, state = found.sending.endpoint_id, found.endpoint
+    if not can_sign():
+        yield Check(
+            "signature",
+            Level.FAULT,
+            f"requests for a multi-region endpoint, {UNSIGNABLE}, cannot be signed",
+            GET_AWSCRT,
+        )
     if state is None or isinstance(state, Unknown):
         yield unchecked("endpoint", state or Unknown("it was not asked for"))
     elif not state:
@@ -305,7 +320,8 @@ def endpoint_checks(found: Examined) -> Iterator[Check]:
             "endpoint",
             Level.FAULT,
             f"there is no multi-region endpoint {endpoint_id!r} whose primary Region is {_home(found)}",
-            "Correct sender.endpoint_id, or the Region; bulksend endpoint list shows those that are there.",
+            by_another_way(found.sending)
+            or "Correct sender.endpoint_id, or the Region; bulksend endpoint list shows those that are there.",
         )
     elif state != EndpointState.READY:
         kept = EndpointState.of(state)
@@ -313,11 +329,23 @@ def endpoint_checks(found: Examined) -> Iterator[Check]:
             "endpoint",
             Level.FAULT,
             f"the multi-region endpoint {endpoint_id!r} is {state}: {kept.in_words}",
-            kept.remedy,
+            (by_another_way(found.sending) if kept.is_hopeless else "") or kept.remedy,
         )
     else:
         regions = [region.name for region in (found.home, *found.others) if region is not None]
         yield Check("endpoint", Level.OK, f"{endpoint_id!r} is READY, in {' and '.join(regions)}")
+
+
+def by_another_way(sending: Sending) -> str:
+    """What a person does where a frozen campaign's multi-region endpoint will take no mail any more; else empty."""
+    if not sending.planned or not sending.endpoint_id:
+        return ""
+    name = sending.planned
+    return (
+        f"{name} is bound to the endpoint {sending.endpoint_id!r}, and cannot go on without it. End it: "
+        f"bulksend cancel {name}. Whom it has not written to is then a list for a campaign of another name, by another "
+        f"endpoint or none: bulksend results {name} --format list --out rest.csv"
+    )
 
 
 def _home(found: Examined) -> str:

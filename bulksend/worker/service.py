@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -15,8 +16,8 @@ import structlog
 from bulksend.aws import AwsAccess
 from bulksend.config import Settings
 from bulksend.engine import Engine, Observer
-from bulksend.errors import AccountError, BulksendError, CampaignBusyError, JournalError
-from bulksend.facts import Audience, CampaignHalted, Committed, Waiting, WaitKind
+from bulksend.errors import AccountError, BulksendError, CampaignBusyError, HaltedError, JournalError
+from bulksend.facts import Audience, CampaignHalted, Committed, Fact, Waiting, WaitKind
 from bulksend.journal import SqliteJournal, Submitted
 from bulksend.model import Binding, CampaignState, Halt, HaltScope
 from bulksend.pacing import Lane
@@ -54,11 +55,23 @@ class _Run:
     has_begun: bool = False
 
 
+class _OnHalt:
+    """Satisfies the engine's Observer: has something called soon after the campaign halts, and knows nothing else."""
+
+    def __init__(self, call: Callable[[Halt], None]) -> None:
+        self._call = call
+
+    def observe(self, fact: Fact) -> None:
+        """See above."""
+        if isinstance(fact, CampaignHalted):
+            asyncio.get_running_loop().call_soon(self._call, fact.halt)
+
+
 class Service:
     """Sends whatever is submitted to a store, until it is told to stop.
 
-    With `only`, it sends that campaign alone, and ends with it. What watches is told of all campaigns alike, but for
-    `metrics`, which tells them apart.
+    With `only`, it sends that campaign alone, ends with it, and logs nothing that `observers` are told. What watches is
+    told of all campaigns alike, but for `metrics`, which tells them apart.
     """
 
     def __init__(
@@ -76,7 +89,7 @@ class Service:
         self._only = only
         self._observers = tuple(observers)
         self._metrics = metrics
-        self._audience = Audience([*observers, RunLog()])
+        self._audience = Audience([*observers, *self._log_of("")])
         self._of_store = self._audience if metrics is None else Audience([self._audience, metrics.store])
         """Who is told of the store and the process."""
         self._runs: dict[str, _Run] = {}
@@ -282,6 +295,9 @@ class Service:
             await self._run(run)
         except CampaignBusyError as error:
             self._fail(error)
+        except HaltedError as error:  # it is halted, and that was told
+            if self._only is not None:
+                self._fail(error)
         except PASSING as error:
             if self._only is not None:
                 self._fail(error)
@@ -311,7 +327,8 @@ class Service:
         campaign = await asyncio.to_thread(self._journal.campaign, submitted.name)
         run.binding = campaign.binding
         at_work = await self._account(campaign.binding, bound_access(campaign, self._settings))
-        audience = Audience([*self._observers, RunLog(campaign.name)])
+        on_halt = _OnHalt(partial(self._halt_others, run))
+        audience = Audience([*self._observers, *self._log_of(campaign.name), on_halt])
         handout = None if self._fleet is None else self._fleet.chunks_of(campaign.id)
         run.lane = at_work.lanes.open(submitted.schedule.priority)
         try:
@@ -335,14 +352,16 @@ class Service:
                 run.has_begun = True
                 self.hindrances.pop(submitted.name, None)
                 state = await engine.run()
-                if engine.halt is not None and engine.halt.scope is HaltScope.ACCOUNT:
-                    self._halt_others(run, engine.halt)  # at once: a person may have them resumed by and by
         finally:
             run.engine = None
             run.lane.close()
             if handout is not None:
                 handout.close()
         log.info("let go", state=state.value)
+
+    def _log_of(self, campaign: str) -> list[Observer]:
+        """None, with `only`: whoever sends that one campaign logs it, if he wants to."""
+        return [RunLog(campaign)] if self._only is None else []
 
     async def _account(self, binding: Binding, access: AwsAccess) -> AccountAtWork:
         """Opened once, for all campaigns of the account."""
@@ -353,8 +372,11 @@ class Service:
             return self._accounts[binding]
 
     def _halt_others(self, first: _Run, halt: Halt) -> None:
+        """The others of an account, at once: when the first has its last answers, people may have had them resumed."""
+        if halt.scope is not HaltScope.ACCOUNT:
+            return
         for run in self._runs.values():
-            if run is not first and run.binding == first.binding and run.engine is not None:
+            if run.binding == first.binding and run.engine is not None and run.engine.halt is None:
                 run.engine.stop(halt)
 
     async def _halt(self, submitted: Submitted, halt: Halt) -> None:

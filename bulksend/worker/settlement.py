@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -17,24 +15,17 @@ from threading import Event
 
 import structlog
 
-from bulksend.errors import BulksendError, HaltedError, JournalError
-from bulksend.facts import Audience, CampaignHalted
+from bulksend.errors import HaltedError, JournalError
 from bulksend.journal.events import Evidence
 from bulksend.journal.evidence import Paired, Proved
 from bulksend.model import Campaign, CampaignState, Halt
 from bulksend.recipients import SnapshotReader
 from bulksend.worker.store import Store
 
-__all__ = ["OnRecorded", "Settled", "Settler", "heed_events", "settle", "settling"]
+__all__ = ["NOT_OVER", "Settled", "Settler", "heed_events", "settle"]
 
 PAIRS = 1000
 """The first mails of a campaign by which the pairing of results with entries is checked."""
-SOON_S = 1.0
-AGAIN_S = 60.0
-"""Now and then, since an event may have come before the answer that it belongs to."""
-LAST_S = 5.0
-SHARE = 0.1
-"""Of the time, that settling may take."""
 ROWS_AT_ONCE = 500
 """In one transaction."""
 REFUSED_AT_ONCE = 10_000
@@ -42,8 +33,6 @@ MAX_LISTS = 256
 """Chunks whose row numbers are remembered: some 8 kB each."""
 LATE_S = 60.0
 """How long after an attempt's beginning SES may take its mails; longer ago, another attempt was made for them."""
-OnRecorded = Callable[[frozenset[str]], None]
-"""Told in the event loop of which campaigns there is news: their ids."""
 NOT_OVER = (
     CampaignState.PLANNED,
     CampaignState.QUEUED,
@@ -79,20 +68,32 @@ def settle(store: Store, campaign: Campaign) -> Settled:
     return Settler(store).settle(campaign)
 
 
-def heed_events(store: Store, campaign: Campaign) -> None:
+def heed_events(store: Store, campaign: Campaign, on_halt: Callable[[Halt], None]) -> None:
     """Before a campaign is sent: what events prove is settled, and asked for again with all that was tried before.
 
+    `on_halt` is told if the campaign is halted by this, and was not by another process at the same time.
+
     Raises:
-        HaltedError: events tell of mails that the journal has never tried. The campaign is halted.
+        HaltedError: events tell of mails that the journal has never tried, or of mails that the journal has under other
+            rows. The campaign is halted.
         JournalError, SnapshotError: as of `settle`.
     """
     store.journal.evidence = partial(_evidence, store)
     settler = Settler(store)
     halt = settler.unknown(campaign)
-    if halt is not None:
-        store.journal.halt(campaign, halt, only_from=NOT_OVER)
-        raise HaltedError(halt)
-    settler.settle(campaign)
+    if halt is None:
+        halt = settler.settle(campaign).halt
+        is_news = halt is not None
+    else:
+        # What is halted by now and was not has been halted by another process, which tells of it.
+        was_halted = campaign.state is CampaignState.HALTED
+        only_from = [state for state in NOT_OVER if was_halted or state is not CampaignState.HALTED]
+        is_news = store.journal.halt(campaign, halt, only_from=only_from)
+    if halt is None:
+        return
+    if is_news:
+        on_halt(halt)
+    raise HaltedError(halt)
 
 
 def _evidence(store: Store, campaign_id: str, rows: Collection[int]) -> list[Evidence]:
@@ -321,111 +322,3 @@ class _List:
             reader = SnapshotReader(path, size_bytes=campaign.snapshot_bytes, sha256=None)
             self._reader = self._stack.enter_context(reader)
         return self._reader
-
-
-@asynccontextmanager
-async def settling(store: Store, audience: Audience | None = None) -> AsyncIterator[OnRecorded]:
-    """Settle what events prove, while inside. What is yielded is to be told, in the event loop, whom there is news of.
-
-    `audience` is told of campaigns that are halted by it. Nothing that goes wrong here ends what goes on beside it. At
-    the end, what there is news of is settled yet, as far as there is time.
-    """
-    chore = _Chore(store, Audience() if audience is None else audience)
-    task = asyncio.create_task(chore.go_on(), name="settling")
-    try:
-        yield chore.note
-    finally:
-        chore.end()
-        await asyncio.wait({task}, timeout=LAST_S)
-        chore.settler.stop.set()
-        await asyncio.wait({task}, timeout=LAST_S)
-        task.cancel()
-
-
-class _Chore:
-    """Settles campaigns of which events have come."""
-
-    def __init__(self, store: Store, audience: Audience) -> None:
-        self._store = store
-        self._audience = audience
-        self.settler = Settler(store)
-        self._wanted: set[str] = set()
-        self._news = asyncio.Event()
-        self._ending = asyncio.Event()
-        self._trouble = ""
-        self._log = structlog.get_logger()
-
-    def note(self, campaign_ids: Collection[str]) -> None:
-        """There is news of these."""
-        self._wanted.update(campaign_ids)
-        self._news.set()
-
-    def end(self) -> None:
-        """Once more, if there is news, and no more then."""
-        self._ending.set()
-        self._news.set()
-
-    async def go_on(self) -> None:
-        """All of the store at first; then what there is news of, and now and then what is not over."""
-        await self._settle(self._store.journal.campaigns)
-        while not self._ending.is_set() or self._wanted:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(AGAIN_S):
-                    await self._news.wait()
-            await self._pause(SOON_S)  # others may come meanwhile
-            wanted, self._wanted = self._wanted, set()
-            if not self._ending.is_set():
-                self._news.clear()
-            began_s = time.monotonic()
-            if wanted or not self._ending.is_set():
-                await self._settle(partial(self._known, wanted))
-            await self._pause((time.monotonic() - began_s) * (1 / SHARE - 1))
-
-    async def _pause(self, at_most_s: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(at_most_s):
-                await self._ending.wait()
-
-    def _known(self, wanted: Collection[str]) -> list[Campaign]:
-        if wanted:
-            found = (self._store.journal.of_id(one) for one in wanted)
-            return [one for one in found if one is not None]
-        return [one for one in self._store.journal.campaigns() if one.state in NOT_OVER]
-
-    async def _settle(self, which: Callable[[], list[Campaign]]) -> None:
-        try:
-            for campaign in await asyncio.to_thread(which):
-                await self._settle_one(campaign)
-        except BulksendError as error:
-            self._say(error)
-        except Exception as error:  # noqa: BLE001  what goes on beside must not end by it
-            self._log.error("events cannot settle anything", error=type(error).__name__)
-
-    async def _settle_one(self, campaign: Campaign) -> None:
-        try:
-            settled = await asyncio.to_thread(self.settler.settle, campaign)
-        except BulksendError as error:
-            self._say(error)
-            return
-        if settled.accepted or settled.refused:
-            self._log.info(
-                "events have settled entries",
-                campaign=campaign.name,
-                accepted=settled.accepted,
-                refused=settled.refused,
-            )
-        if settled.mispaired:
-            self._log.error(
-                "the results of an answer are not in the order of its entries",
-                campaign=campaign.name,
-                mails=settled.mispaired,
-                halted=settled.halt is not None,
-            )
-        if settled.halt is not None:
-            self._audience.observe(CampaignHalted(settled.halt))
-
-    def _say(self, error: BulksendError) -> None:
-        """Once, as long as it is the same."""
-        if error.message != self._trouble:
-            self._trouble = error.message
-            self._log.warning("events cannot settle anything", error=error.message)

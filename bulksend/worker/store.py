@@ -7,12 +7,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bulksend.config import CampaignFile, Settings, load_campaign
-from bulksend.errors import BulksendError, CampaignBusyError, ConfigError, SnapshotError, UsageError
+from bulksend.errors import BulksendError, CampaignBusyError, ConfigError, EventStoreError, SnapshotError, UsageError
 from bulksend.journal import (
     SQLITE,
     EventRecords,
@@ -33,23 +33,23 @@ FOLDER = ".bulksend"
 JOURNAL = "journal.db"
 EVENTS = "events.db"
 SNAPSHOTS = "snapshots"
-NAME_IT = (
-    "Name the campaign's file, or run this where the campaign was planned; or name the store: --store sqlite:FOLDER "
-    "(BULKSEND_STORE, or store in the configuration file)."
-)
+_OR_NAME_STORE = "; or name the store: --store sqlite:FOLDER (BULKSEND_STORE, or store in the configuration file)."
+NAME_CAMPAIGN = f"Name the campaign's file, or run this where the campaign was planned{_OR_NAME_STORE}"
+NAME_STORE = f"Run this where campaigns were planned{_OR_NAME_STORE}"
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A campaign as it stands now. `orphaned`: it is queued or says that it is being sent, and nobody is there to.
 
-    `became` is what events tell of its mails.
+    `became` is what events tell of its mails; None where they cannot be read, for the reason `untold`.
     """
 
     campaign: Campaign
     tally: Tally
     orphaned: bool
-    became: Became
+    became: Became | None
+    untold: EventStoreError | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +90,13 @@ class Store:
         return cls.at(_folder_of(settings, beside), settings)
 
     @classmethod
-    def find(cls, settings: Settings, beside: Path, *, campaign: str | None = None, hint: str = NAME_IT) -> Store:
+    def find(cls, settings: Settings, beside: Path, *, campaign: str | None = None, hint: str = "") -> Store:
         """The same store, for whatever only looks or decides: it is never made. `campaign` is the name looked for.
 
         Raises:
             ConfigError: the settings do not go together.
             JournalError: it cannot be used.
-            UsageError: there is none; `hint` says what to do where the settings do not name it.
+            UsageError: there is none; `hint` says what to do where the settings do not name it, in place of the usual.
         """
         named = settings.store
         if named is None or named.startswith(SQLITE):
@@ -104,7 +104,7 @@ class Store:
             if _is_missing(folder):
                 raise UsageError(
                     f"there is no store in {folder}" + ("" if campaign is None else f", so no campaign {campaign!r}"),
-                    hint=hint
+                    hint=hint or (NAME_STORE if campaign is None else NAME_CAMPAIGN)
                     if named is None
                     else "Correct the store's name; bulksend config shows what is in force, from --store, "
                     "BULKSEND_STORE or the configuration file. What plans makes a store: bulksend plan, send, submit.",
@@ -149,23 +149,28 @@ class Store:
         return [self.standing(campaign.name) for campaign in self.journal.campaigns()]
 
     def standing(self, name: str) -> Standing:
-        """Where a campaign stands. Raises CampaignUnknownError."""
+        """Where a campaign stands; also where its events cannot be read. Raises CampaignUnknownError."""
         while True:
             campaign = self.journal.campaign(name)
-            became = self.became(campaign)
+            became: Became | None = None
+            untold: EventStoreError | None = None
+            try:
+                became = self.became(campaign)
+            except EventStoreError as error:
+                untold = error
             sender = self.journal.sender()
             tally = self.journal.tally(campaign)
             nobody = sender is None or sender.campaign not in (None, name)
             if campaign.state is CampaignState.QUEUED:
-                return Standing(campaign, tally, orphaned=sender is None, became=became)
+                return Standing(campaign, tally, orphaned=sender is None, became=became, untold=untold)
             if campaign.state is not CampaignState.SENDING or not nobody:
-                return Standing(campaign, tally, orphaned=False, became=became)
+                return Standing(campaign, tally, orphaned=False, became=became, untold=untold)
             # A sender says how it ended before it lets go of the store; one that was killed says nothing.
             if self.journal.campaign(name).state is CampaignState.SENDING:
-                return Standing(campaign, tally, orphaned=True, became=became)
+                return Standing(campaign, tally, orphaned=True, became=became, untold=untold)
 
     def became(self, campaign: Campaign) -> Became:
-        """What events tell of a campaign's mails."""
+        """What events tell of a campaign's mails. Raises JournalError."""
         tally = self.events.tally(campaign.id)
         last_at = self.events.rates(campaign.id, time.time()).last_at
         return Became(tally.mails, tally.copies, tally.types, tally.bounces, last_at)

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import orjson
 
+from bulksend.aws import explained
 from bulksend.config import Settings
-from bulksend.errors import UsageError
+from bulksend.errors import AccountError, UsageError
 from bulksend.event import Suppression, SuppressionReason
 from bulksend.journal import SqliteEvents
 from bulksend.recipients import addresses_in, forgettable, one_address
@@ -80,6 +81,14 @@ class Push:
     def lacks(self, address: str) -> bool:
         """Whether the account's list did not have it, as far as 64 bits of a hash tell."""
         return _absent(self._there, address)
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """How many are on the account's list now, and how many SES takes for no addresses."""
+
+    put: int
+    refused: int
 
 
 def add(store: Store, typed: Iterable[str], reason: SuppressionReason) -> int:
@@ -147,6 +156,7 @@ async def _sync(store: Store, settings: Settings, on_progress: Callable[[int], N
     of_whom = [binding.account, binding.region]
     token = _token(resume, of_whom)
     resumed, read, added = token is not None, 0, 0
+    readings = _Readings()
     async with AccountSuppressions(access) as account:
         while True:
             try:
@@ -158,10 +168,31 @@ async def _sync(store: Store, settings: Settings, on_progress: Callable[[int], N
                     if following is not None:
                         _remember(resume, of_whom, following)
                 break
-            except ListChangedError:
+            except ListChangedError as changed:
+                if not resumed:
+                    readings.broke_off(read, changed)
                 token, resumed, read = None, False, 0
     resume.unlink(missing_ok=True)
     return Synced(read, added, resumed)
+
+
+class _Readings:
+    """Of the account's list from its beginning: another one is worth its time as long as each gets further."""
+
+    def __init__(self) -> None:
+        self._furthest = -1
+
+    def broke_off(self, read: int, changed: ListChangedError) -> None:
+        """After so many addresses. Raises AccountError: the one before got as far."""
+        if read > self._furthest:
+            self._furthest = read
+            return
+        assert isinstance(changed.__cause__, Exception)
+        why = explained(changed.__cause__)
+        raise AccountError(
+            f"its list of suppressions breaks off after {read:,} of its addresses, whenever it is read: {why.detail}",
+            hint="Run the same command again later. If SES answers the same then, ask AWS Support.",
+        ) from changed
 
 
 def to_push(store: Store, settings: Settings, on_progress: Callable[[int], None] = lambda _: None) -> Push:
@@ -172,32 +203,37 @@ def to_push(store: Store, settings: Settings, on_progress: Callable[[int], None]
     """
 
     async def read() -> array[int]:
-        there = array("Q")
+        readings = _Readings()
         async with AccountSuppressions(aws_access(settings)) as account:
-            async for found, _ in account.pages():
-                there.extend(_hash(forgettable(one.address)) for one in found if one.address)
-                on_progress(len(there))
-        return array("Q", sorted(there))
+            while True:
+                there = array("Q")
+                try:
+                    async for found, _ in account.pages():
+                        there.extend(_hash(forgettable(one.address)) for one in found if one.address)
+                        on_progress(len(there))
+                    return array("Q", sorted(there))
+                except ListChangedError as changed:
+                    readings.broke_off(len(there), changed)
 
     there = asyncio.run(read())
     return Push(sum(_absent(there, one.address) for one in _pushable(store)), len(there), there)
 
 
-def push(store: Store, settings: Settings, what: Push, on_progress: Callable[[int], None] = lambda _: None) -> int:
-    """Put them there, one a second; returns how many. Interrupted, those that are there are there.
+def push(store: Store, settings: Settings, what: Push, on_progress: Callable[[int], None] = lambda _: None) -> Pushed:
+    """Put them there, one a second. Interrupted, those that are there are there.
 
     Raises:
         AccountError: SES cannot be asked, or refuses.
     """
 
-    async def put() -> int:
-        done = 0
+    async def put() -> Pushed:
+        done = Pushed(0, 0)
         async with AccountSuppressions(aws_access(settings)) as account:
             for one in _pushable(store):
                 if what.lacks(one.address):
-                    await account.put(one.address, one.reason)
-                    done += 1
-                    on_progress(done)
+                    is_there = await account.put(one.address, one.reason)
+                    done = Pushed(done.put + is_there, done.refused + (not is_there))
+                    on_progress(done.put + done.refused)
         return done
 
     return asyncio.run(put())

@@ -14,7 +14,7 @@ from bulksend.event import MailEvent
 from bulksend.journal.tracing import EntryTrace
 from bulksend.model import Campaign, EntryState, SettlementVerdict, Verdict
 from bulksend.recipients import FORGOTTEN_ADDRESS, SnapshotReader, forgettable, skipped_rows
-from bulksend.report import Step, Trace, TracedMail, answer_of, event_in_words
+from bulksend.report import Step, Trace, TracedMail, TracedRow, answer_of, event_in_words
 from bulksend.ses.inquiry import Inquiry, Unknown
 from bulksend.ses.insights import INSIGHTS_EVERY_S, Insight, read_insights
 from bulksend.worker.access import aws_access
@@ -41,12 +41,17 @@ _DECIDED = {
 
 @dataclass(slots=True)
 class _Mail:
-    """A row that was found. `row` is None where the list is gone."""
+    """A row that was found. `row` is None where the list is gone; then `address` is by its events, if they tell.
+
+    `left_at` is when it was unsubscribed by our own link.
+    """
 
     campaign: Campaign
     row: int | None
+    address: str
     entry: EntryTrace
     events: list[MailEvent]
+    left_at: float | None
 
     @property
     def message_ids(self) -> list[str]:
@@ -99,6 +104,7 @@ class _Search:
         self._answers: list[str] = []
         self._events: dict[bytes, MailEvent] = {}
         self._is_suppressed = False
+        self._by_message = False
         self._insights: dict[str, list[Insight]] = {}
 
     def address(self, typed: str) -> None:
@@ -134,16 +140,22 @@ class _Search:
             rows = {row for campaign_id, row in by_tags if campaign_id == campaign.id and row is not None}
             if not own and not rows:
                 continue
-            named: list[tuple[int, int, int | None]]
+            named: list[tuple[int, int, int | None, str]]
             try:
                 with self._store.read_snapshot(campaign) as reader:
                     own = sorted({*own, *_places_of(reader, rows)})
-                    named = [(chunk, place, reader.rows(chunk)[place]) for chunk, place in own]
+                    named = [
+                        (chunk, place, reader.rows(chunk)[place], reader.addresses(chunk)[place])
+                        for chunk, place in own
+                    ]
             except (SnapshotError, UsageError) as error:
                 self._notes.append(f"which row it was for cannot be told: {error.message}")
-                named = [(chunk, place, None) for chunk, place in own]
-            for chunk, place, row in named:
-                self._add(campaign, chunk, place, row)
+                theirs = [event for event in self._events.values() if event.campaign_id == campaign.id]
+                address = ", ".join(dict.fromkeys(one for event in theirs for one in event.recipients))
+                named = [(chunk, place, None, address) for chunk, place in own]
+            for found in named:
+                self._add(campaign, *found)
+        self._by_message = True
         return bool(self._mails or self._events)
 
     def ask(self, settings: Settings, message_id: str | None) -> None:
@@ -208,7 +220,12 @@ class _Search:
                 "answer and no event names it"
             ]
         return Trace(
-            asked, tuple(sorted(steps, key=lambda step: step.at)), tuple(answers), tuple(self._notes), known=known
+            asked,
+            tuple(sorted(steps, key=lambda step: step.at)),
+            tuple(answers),
+            tuple(self._notes),
+            known=known,
+            mails=tuple(TracedRow(mail.campaign.name, mail.row, mail.address) for mail in self._mails),
         )
 
     def _summed_up(self, mail: _Mail) -> TracedMail:
@@ -232,6 +249,7 @@ class _Search:
             sum(one.sent for one in attempts),
             told,
             _decided_at(mail.entry),
+            _whose(mail) if self._by_message else "",
         )
 
     def _search_list(self, campaign: Campaign, wanted: set[str]) -> None:
@@ -240,11 +258,12 @@ class _Search:
             return
         with self._store.read_snapshot(campaign) as reader:
             for number in range(len(reader)):
-                places = [at for at, one in enumerate(reader.addresses(number)) if one.lower() in wanted]
+                found = reader.addresses(number)
+                places = [at for at, one in enumerate(found) if one.lower() in wanted]
                 if places:
                     rows = reader.rows(number)
                     for place in places:
-                        self._add(campaign, number, place, rows[place])
+                        self._add(campaign, number, place, rows[place], found[place])
         for skipped in skipped_rows(self._store.snapshot_of(campaign)):
             if skipped.address.strip().lower() in wanted and skipped.address != FORGOTTEN_ADDRESS:
                 detail = f": {skipped.detail}" if skipped.detail else ""
@@ -252,10 +271,17 @@ class _Search:
                 self._steps.append(Step(campaign.created_at, "skipped", said, campaign.name, skipped.row))
                 self._answers.append(f"{campaign.name}, row {skipped.row}: no, {said}")
 
-    def _add(self, campaign: Campaign, chunk: int, place: int, row: int | None) -> None:
+    def _add(self, campaign: Campaign, chunk: int, place: int, row: int | None, address: str) -> None:
         entry = self._store.journal.trace(campaign, chunk, {place})[place]
-        events = [] if row is None else self._store.events.of_row(campaign.id, row)
-        self._mails.append(_Mail(campaign, row, entry, events))
+        events, left_at = list[MailEvent](), None
+        if row is not None:
+            events = self._store.events.of_row(campaign.id, row)
+            left_at = self._store.events.unsubscribed(campaign.id, [row]).get(row)
+        self._mails.append(_Mail(campaign, row, address, entry, events, left_at))
+
+
+def _whose(mail: _Mail) -> str:
+    return "of somebody removed by bulksend forget" if mail.address == FORGOTTEN_ADDRESS else mail.address
 
 
 def _decided_at(entry: EntryTrace) -> float | None:
@@ -299,6 +325,9 @@ def _steps_of(mail: _Mail) -> Iterable[Step]:
             yield replace(at_row, at=one.at, kind="decision", says=f"{_DECIDED[one.verdict]}: {one.evidence}")
     for event in mail.events:
         yield _event_step(event, mail.campaign.name)
+    if mail.left_at is not None:
+        says = "whoever got it unsubscribed by the link in it"
+        yield replace(at_row, at=mail.left_at, kind="unsubscription", says=says)
 
 
 _VERDICTS = {

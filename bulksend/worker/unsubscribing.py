@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from bulksend.admin import Unsubscribed
+from bulksend.errors import CampaignUnknownError
 from bulksend.event import Suppression, SuppressionReason
 from bulksend.facts import AddressesSuppressed, Fact
 from bulksend.recipients import FORGOTTEN_ADDRESS, SnapshotReader
@@ -19,6 +20,7 @@ class UnsubscribeOffice:
     """Satisfies the public face's Unsubscribing. `keys` are looked for anew each time: they may come, and be added to.
 
     Raises:
+        CampaignUnknownError: nobody here has planned what the token is of; whoever asks should ask again.
         JournalError: where the store cannot be read or written.
         SnapshotError: the campaign's list cannot be had now.
     """
@@ -52,7 +54,13 @@ class UnsubscribeOffice:
         """What was done, and how many addresses are newly suppressed by it."""
         journal = self._store.journal
         campaign = journal.of_id(mail.campaign_id)
-        if campaign is None or journal.pruned_at(campaign) is not None:
+        if campaign is None:
+            # Not for good: it may be another store's, or the journal is an older one that was restored.
+            raise CampaignUnknownError(
+                f"a mail of {mail.campaign_id!r}, which nobody here has planned, asks to be unsubscribed",
+                hint="See that the worker and bulksend plan have the same store, and that it is the newest one.",
+            )
+        if journal.pruned_at(campaign) is not None:
             return Unsubscribed.NOBODY_KNOWN, 0
         path = self._store.snapshot_of(campaign)
         with SnapshotReader(path, size_bytes=campaign.snapshot_bytes, sha256=None) as snapshot:
@@ -60,4 +68,4 @@ class UnsubscribeOffice:
         if address is None or address == FORGOTTEN_ADDRESS:
             return Unsubscribed.NOBODY_KNOWN, 0
         one = Suppression(address, SuppressionReason.UNSUBSCRIBE, f"campaign {campaign.name}", journal.now())
-        return Unsubscribed.DONE, self._store.events.suppress([one])
+        return Unsubscribed.DONE, self._store.events.unsubscribe(campaign.id, mail.row, one)

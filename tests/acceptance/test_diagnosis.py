@@ -74,16 +74,35 @@ def test_a_plan_warns_of_the_account(
     folder: Path, simulator: SimulatorProcess, settings: dict[str, Any], said: str
 ) -> None:
     simulator.settings(**settings)
-    planned = bulksend("plan", "campaign.toml", url=simulator.url)
-    assert (planned.returncode, said in planned.stderr) == (0, True), planned.stderr
+    for _ in ("for the first time", "when it is known"):
+        planned = bulksend("plan", "campaign.toml", url=simulator.url)
+        assert (planned.returncode, said in planned.stderr) == (0, True), planned.stderr
     assert folder.is_dir()
 
 
-def test_send_warns_of_a_canary_that_nobody_listens_for(folder: Path, simulator: SimulatorProcess) -> None:
+def test_a_canary_that_nobody_listens_for_is_always_warned_of(folder: Path, simulator: SimulatorProcess) -> None:
     (folder / "campaign.toml").write_text(CAMPAIGN + '[safety]\ncanary = "50 %, 30 s"\n', "utf-8")
-    assert bulksend("plan", "campaign.toml", url=simulator.url).stderr.count("events.queues is not set") == 1
-    asked = bulksend("send", "launch", url=simulator.url)
-    assert asked.stderr.count("warning: events.queues is not set") == 1
+    for verb in (("plan", "campaign.toml"), ("plan", "campaign.toml"), ("send", "campaign.toml"), ("send", "launch")):
+        warned = bulksend(*verb, url=simulator.url).stderr
+        assert warned.count("warning: events.queues is not set") == 1, verb
+        assert warned.count("and sender.configuration_set is not set") == 1, verb
+
+
+def test_how_long_it_takes_has_the_ramp_in_it_and_says_what_it_has_not(
+    folder: Path, simulator: SimulatorProcess
+) -> None:
+    """As plan, doctor and submit have it: one mail a day for two days, then the account's pace."""
+    terms = '[safety]\nramp = ["1/day for 2 days"]\ncanary = "50 %, 30 s"\n'
+    (folder / "campaign.toml").write_text(CAMPAIGN + terms, "utf-8")
+    planned = " ".join(bulksend("plan", "campaign.toml", url=simulator.url).stderr.split())
+    said = (
+        "2 recipients at 2,000 a second once its ramp is over, of the 1,000,000 that the 24 hours still take: about 2.0"
+    )
+    assert said in planned
+    assert said in bulksend("doctor", "launch", url=simulator.url).stdout
+    (folder / "campaign.toml").write_text(CAMPAIGN.replace('"launch"', '"other"') + terms, "utf-8")
+    submitted = bulksend("submit", "campaign.toml", "--again", "--yes", url=simulator.url).stderr
+    assert said in " ".join(submitted.split())
 
 
 def test_a_plan_does_without_the_account(folder: Path, simulator: SimulatorProcess) -> None:

@@ -65,11 +65,13 @@ def test_two_submit_one_name_at_the_same_moment(fleet: Fleet, *, same: bool) -> 
 
 def test_pause_resume_cancel_and_halts(fleet: Fleet) -> None:
     one, two = fleet.submit("one", 1200), fleet.submit("two", 1200)
+    fleet.simulator.settings(latency_ms=3000)  # neither is finished before it is decided on, however late that is
     workers = fleet.workers(2)
     fleet.await_accepted(150, one)
     fleet.await_accepted(150, two)
     assert bulksend("pause", "one").returncode == 0
     assert bulksend("cancel", "two", "--yes").returncode == 0
+    fleet.simulator.settings(latency_ms=30)
     until(lambda: fleet.unanswered() == 0, "both are at rest")
     until(lambda: fleet.rows("SELECT count(*) FROM chunk WHERE holder IS NOT NULL") == [(0,)], "all chunks are free")
     paused, cancelled = status("one"), status("two")
@@ -143,3 +145,13 @@ def test_the_verbs_on_a_finished_campaign(fleet: Fleet) -> None:
     pruned = bulksend("results", "launch")
     assert (pruned.returncode, "was removed by bulksend prune" in pruned.stderr) == (2, True)
     assert fleet.store.shelf.names() == set()
+
+
+def test_who_sends_by_himself_beside_others_is_told_everything_once(fleet: Fleet) -> None:
+    fleet.simulator.rules([{"fault": "template_not_found", "share": 1.0}])
+    fleet.plan("launch", 3)
+    halted = bulksend("send", "launch", "--yes", "--metrics-textfile", "bulksend.prom")
+    assert halted.returncode == 5
+    said = [json.loads(line) for line in halted.stderr.splitlines() if line.startswith("{")]
+    assert [(one["campaign"], one["event"]) for one in said if "reason" in one] == [("launch", "halted")]
+    assert 'bulksend_halts_total{scope="campaign"} 1.0' in (fleet.folder / "bulksend.prom").read_text("utf-8")

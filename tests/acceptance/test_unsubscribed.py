@@ -58,6 +58,26 @@ def ask(port: int, method: str, path: str) -> tuple[int, str]:
         connection.close()
 
 
+def counted_everywhere(worker: WorkerProcess, name: str, addresses: list[str]) -> None:
+    """These unsubscribed by the links of the campaign's mails, and nobody else."""
+    count = len(addresses)
+    assert status(name)["events"]["unsubscribed"] == count
+    assert re.search(rf"^unsubscribed +{count} *$", bulksend("status", name).stdout, re.MULTILINE)
+    listed = bulksend("results", name, "--fate", "unsubscribed", "--format", "jsonl").stdout
+    rows = [json.loads(line) for line in listed.splitlines()]
+    assert [(row["address"], row["fate"]) for row in rows] == [(address, "unsubscribed") for address in addresses]
+    assert all(row["unsubscribed_at"] for row in rows)
+    assert worker.ask("GET", f"/campaigns/{name}")[1]["events"]["unsubscribed"] == count
+    results = f"/campaigns/{name}/results?format=jsonl&fate"
+    assert worker.ask("GET", f"{results}=unsubscribed") == (200, listed)
+    assert worker.ask("GET", f"{results}=clicked") == (200, "")
+    assert "It is delivered or bounced or" in worker.ask("GET", f"{results}=left")[1]["what_to_do"]
+    assert bulksend("report", name).returncode == 0
+    page = Path(f"{name}-report.html").read_text("utf-8")
+    assert "Unsubscribed" in page
+    assert addresses[0] not in page
+
+
 def test_from_the_header_of_a_mail_to_nobody_writing_there(
     in_folder: Path, simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +98,9 @@ def test_from_the_header_of_a_mail_to_nobody_writing_there(
             answered, page = ask(public, "POST", left)
             assert (answered, "You are unsubscribed" in page) == (200, True)
         assert told(worker, "bulksend_suppressions_total", reason="unsubscribe") == 1
+        # It is a number of the campaign, by every way to look at it; so is whoever else leaves.
+        assert ask(public, "POST", paths["first6@example.com"])[0] == 200
+        counted_everywhere(worker, "first", ["first3@example.com", "first6@example.com"])
         forged = left[:-1] + ("A" if left[-1] != "A" else "B")
         assert ask(public, "POST", forged)[0] == 404
 
@@ -95,11 +118,16 @@ def test_from_the_header_of_a_mail_to_nobody_writing_there(
         found = status("slow")
         assert (found["accepted"], found["dead"]) == (SLOW_ROWS, 1)
         dead = json.loads(bulksend("results", "slow", "--state", "dead", "--format", "jsonl").stdout)
-        assert (dead["address"], dead["status"], dead["reason"]) == (
+        assert (dead["address"], dead["status"], dead["reason"], dead["attempts"]) == (
             "first5@example.com",
             "SUPPRESSED",
             "whoever has this address has unsubscribed",
+            0,
         )
+        stays = bulksend("suppression", "remove", "first8@example.com").stderr
+        assert "0 removed" in stays
+        assert "retry" not in stays
+        assert "bulksend suppression list" in stays
         assert "first5@example.com" not in {to for one in simulator.accepted(found["id"]) for to in one["to"]}
         assert told(worker, "bulksend_entries_total", verdict="dead", status="SUPPRESSED") == 1
         assert "example.com" not in worker.said().replace("bulksend.example.com", "")
@@ -111,3 +139,16 @@ def test_from_the_header_of_a_mail_to_nobody_writing_there(
         answered, page = ask(public, "POST", paths["first7@example.com"])
         assert (answered, "Nothing is left to unsubscribe" in page) == (200, True)
         assert told(worker, "bulksend_suppressions_total", reason="unsubscribe") == 0
+
+
+def test_whoever_prunes_a_campaign_is_told_that_its_links_end_with_it(
+    in_folder: Path, simulator: SimulatorProcess
+) -> None:
+    for name, more in (("linked", UNSUBSCRIBE), ("plain", "")):
+        assert bulksend("plan", campaign(in_folder, name, 1, more), "--again", url=simulator.url).returncode == 0
+        assert bulksend("cancel", name, "--yes").returncode == 0
+        pruned = bulksend("prune", name, "--yes")
+        assert pruned.returncode == 0, pruned.stderr
+        assert ("unsubscribe links in its mails lead nowhere" in pruned.stderr) == (name == "linked")
+        before, _, after = pruned.stderr.partition("links in its mails")
+        assert "removed;" in (after or before)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bulksend.pacing.quota import FRESH_S
 from bulksend.simulator import SimulatorProcess
 from tests.acceptance.test_cli import bulksend
 from tests.acceptance.test_worker import at, campaign, status, submit
@@ -54,6 +52,22 @@ def test_an_account_that_may_send_again_sends_when_it_is_resumed(in_folder: Path
         until(lambda: told(worker, "bulksend_campaigns", state="halted") == 2, "both halt")
         assert told(worker, "bulksend_halts_total", scope="account") == 2
         simulator.settings(sending_enabled=True)
-        time.sleep(FRESH_S + 0.1)  # what GetAccount has said just now is believed
         assert bulksend("resume", "one").returncode == 0
         until(lambda: status("one")["state"] == "finished", "it is not halted by what GetAccount said before")
+
+
+def test_a_halt_that_was_resumed_is_not_repeated_by_a_campaign_that_still_awaits_an_answer(
+    in_folder: Path, simulator: SimulatorProcess
+) -> None:
+    simulator.settings(max_send_rate_per_s=10)
+    simulator.rules([{"fault": "slow_answer", "address_contains": "slow", "delay_ms": 4000}])
+    submit(campaign(in_folder, "slow", 1), simulator.url)
+    submit(campaign(in_folder, "quick", 45), simulator.url)
+    with WorkerProcess(in_folder, *at(simulator)) as worker:
+        until(lambda: told(worker, "bulksend_in_flight_requests") and simulator.tally()["accepted"] > 10, "both begin")
+        simulator.settings(sending_enabled=False)
+        until(lambda: told(worker, "bulksend_campaigns", state="halted") == 1, "one halts, the other awaits its answer")
+        simulator.settings(sending_enabled=True)
+        assert bulksend("resume", "quick").returncode == 0
+        until(lambda: told(worker, "bulksend_campaigns", state="finished") == 1, "it is not halted again")
+        assert told(worker, "bulksend_halts_total", scope="account") == 2

@@ -178,12 +178,12 @@ def test_results_come_as_they_are_given(loop: Callable[[], asyncio.AbstractEvent
         assert answer.body == b"x" * 300_000 + b"y" * 300_000
         assert answer.headers["content-type"] == "text/csv; charset=utf-8"
         assert answer.headers["content-disposition"] == 'attachment; filename="launch.csv"'
-        assert office.calls == [("results", "launch", ("dead", "in_doubt"), "csv")]
+        assert office.calls == [("results", "launch", ("dead", "in_doubt"), (), "csv")]
         office.pieces = []
         answer = face.ask("GET", "/campaigns/launch/results?format=jsonl")
         assert (answer.status, answer.body) == (200, b"")
         assert answer.headers["content-type"] == "application/x-ndjson"
-        assert office.calls[1] == ("results", "launch", (), "jsonl")
+        assert office.calls[1] == ("results", "launch", (), (), "jsonl")
 
 
 @LOOPS
@@ -227,6 +227,8 @@ def test_results_that_break_off_do_not_look_whole(
         ("GET", "/campaigns/%ff", 400),
         ("GET", "/metrics?x=1", 400),
         ("GET", "/campaigns/launch/results?format=xml", 400),
+        ("GET", "/campaigns/launch/results?fate=left", 400),
+        ("GET", "/campaigns/launch/results?fate=opened&fate=opened", 400),
         ("POST", "/campaigns/launch/pause?again=true", 400),
         ("HEAD", "/metrics", 405),
         ("POST", "/metrics", 405),

@@ -239,6 +239,26 @@ def test_keys_that_end_soon_are_renewed_while_it_runs(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.usefixtures("no_keys")
+def test_keys_in_hand_serve_while_their_source_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = KeyProcess(tmp_path, monkeypatch, expires=soon())
+    monkeypatch.setattr(credentials, "LOOK_AGAIN_S", 0.0)
+
+    async def main() -> None:
+        async with serving(telling) as server, await opened("signed", server.url) as transport:
+            answers = [await transport.send(ENTRY, NO_DEADLINE_S)]
+            keys.broken.touch()
+            answers += [await transport.send(ENTRY, NO_DEADLINE_S) for _ in range(2)]
+            assert answers == [AllAccepted([f"t{keys.calls}"])] * 3
+            generation = await transport.renew_credentials(-1)
+            assert await transport.renew_credentials(generation) == generation + 1  # AWS takes them no more
+            assert isinstance(await transport.send(ENTRY, NO_DEADLINE_S), Refused)
+            keys.broken.unlink()
+            assert await transport.send(ENTRY, NO_DEADLINE_S) == AllAccepted([f"t{keys.calls}"])
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("no_keys")
 def test_however_many_ask_at_once_the_source_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = KeyProcess(tmp_path, monkeypatch, expires=None)
 
@@ -517,6 +537,7 @@ def test_a_campaign_whose_keys_are_no_more_halts_and_goes_on(tmp_path: Path, mon
             return head(*arguments)
 
         monkeypatch.setattr(Signer, "head", then_break)
+        simulator.rules([{"fault": "forbidden_403", "operation": "SendBulkEmail", "share": 0.3}])
         halted = worker.send(campaign, settings_for(simulator.url), desk.store())
         assert halted.tally.adds_up
         assert halted.tally.in_doubt == 0
@@ -524,6 +545,7 @@ def test_a_campaign_whose_keys_are_no_more_halts_and_goes_on(tmp_path: Path, mon
         assert halted.campaign.halt is not None
         assert "credentials" in halted.campaign.halt.reason
         monkeypatch.setattr(Signer, "head", head)
+        simulator.rules([])
         keys.broken.unlink()
         done = worker.send(halted.campaign, settings_for(simulator.url), desk.store())
         theirs = simulator.tally(campaign.id)

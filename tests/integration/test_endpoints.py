@@ -6,6 +6,7 @@ The two Regions are two simulators behind one URL.
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import os
 import subprocess
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from bulksend import worker
 from bulksend.cli import run
 from bulksend.config import Settings, load_campaign
-from bulksend.errors import AccountError
+from bulksend.errors import AccountError, ExitCode
 from bulksend.facts import Audience
 from bulksend.model import AccountStatus, Campaign, CampaignState
 from bulksend.pacing import QuotaPacer
@@ -34,6 +35,7 @@ from bulksend.worker.running import AccountAtWork, bound_access, working
 from bulksend.worker.service import Service
 from tests.harness import settings_for, write_list
 from tests.two_regions import HOME, THERE, TwoRegions, two_regions
+from tests.worker_process import until
 
 RATE, RATE_THERE = 500, 40
 
@@ -62,6 +64,7 @@ def regions(
     with two_regions(_home, _there) as both:
         monkeypatch.setenv("BULKSEND_AWS_ENDPOINT_URL", both.url)
         monkeypatch.setenv("BULKSEND_AWS_REGION", HOME)
+        monkeypatch.setattr("botocore.compat.HAS_CRT", True)  # the tests of this process do without, to start sooner
         monkeypatch.setattr(verbs, "LOOK_EVERY_S", 0.05)
         monkeypatch.setattr("bulksend.ses.endpoints.CALL_EVERY_S", 0.0)
         yield both
@@ -121,7 +124,7 @@ def test_from_making_to_deleting(regions: TwoRegions, said: Any) -> None:
     made = said("endpoint", "create", "both", "--second-region", THERE, "--yes", "--output", "json")
     assert (made["name"], made["state"], made["regions"]) == ("both", "CREATING", [HOME, THERE])
     assert "still being made, and takes no mail yet" in said("endpoint", "list")
-    assert "of the name 'both' already" in said("endpoint", "create", "both", "--second-region", THERE, "--yes", code=2)
+    assert "of the name 'both' already" in said("endpoint", "create", "both", "--second-region", THERE, "-y", code=2)
     ready = said("endpoint", "create", "more", "--second-region", THERE, "--yes", "--wait", "--output", "json")
     assert ready["state"] == "READY"
     assert "expected" in said("endpoint", "create", "same", "--second-region", HOME, "--yes", code=2)
@@ -133,10 +136,15 @@ def test_from_making_to_deleting(regions: TwoRegions, said: Any) -> None:
     planned(regions, made["endpoint_id"])
     assert "campaigns: launch" in said("endpoint", "show", "both")
     assert said("endpoint", "show", "more", "--output", "json")["campaigns"] == []
-    assert "no terminal to ask on" in said("endpoint", "delete", "both", code=2)
+    before_asking = said("endpoint", "delete", "both", code=2)
+    assert "no terminal to ask on" in before_asking
+    assert "will be deleted, for good" in before_asking.replace("\n", " ")
+    before_asking = said("endpoint", "create", "third", "--second-region", THERE, code=2)
+    assert "The endpoint third will be made in this account" in before_asking
+    assert len(said("endpoint", "list", "--output", "json")) == 2
     gone = said("endpoint", "delete", "both", "--yes", "--wait", "--output", "json")
     assert gone == {"name": "both", "state": None, "campaigns": ["launch"]}
-    assert "it is being deleted" in said("endpoint", "delete", "more", "--yes")
+    assert "it is being deleted" in said("endpoint", "delete", "more", "-y")
 
 
 def test_one_that_fails_is_no_success(regions: TwoRegions, said: Any) -> None:
@@ -153,19 +161,22 @@ def test_one_that_fails_is_no_success(regions: TwoRegions, said: Any) -> None:
     ("state", "words", "remedy"),
     [
         ("CREATING", "still being made", "Wait until it is READY"),
-        ("FAILED", "could not be made", "make another"),
-        ("DELETING", "is being deleted", "under another name"),
-        ("", "no multi-region endpoint 'abc12345.xyz' whose primary Region is eu-west-1", "Correct sender.endpoint_id"),
+        ("FAILED", "could not be made", "bulksend cancel launch"),
+        ("DELETING", "is being deleted", "bulksend cancel launch"),
+        ("", "whose primary Region is eu-west-1", "bulksend cancel launch"),
     ],
 )
 def test_one_that_is_not_ready_is_refused_in_words(
     regions: TwoRegions, said: Any, state: str, words: str, remedy: str
 ) -> None:
     furnish(regions)
-    endpoint_id = regions.endpoint() if state else "abc12345.xyz"
-    regions.home.settings(endpoint_status=state or "READY")
+    endpoint_id = regions.endpoint()
     campaign, settings, store, warnings = planned(regions, endpoint_id)
-    assert [words in warning and remedy in warning for warning in warnings] == [True]
+    assert warnings == ()
+    if state:
+        regions.home.settings(endpoint_status=state)
+    else:
+        said("endpoint", "delete", "both", "--yes", "--wait")
     told = said("send", "launch", "--yes", code=2)
     assert words in told
     assert remedy in told
@@ -178,6 +189,54 @@ def test_one_that_is_not_ready_is_refused_in_words(
     assert remedy in campaign.halt.remedy
     assert regions.sent == []
     assert store.journal.tally(campaign).pending == 60
+
+
+@pytest.mark.parametrize("state", ["FAILED", "DELETING", ""])
+def test_a_plan_is_bound_to_none_that_never_takes_mail(regions: TwoRegions, said: Any, state: str) -> None:
+    furnish(regions)
+    endpoint_id = regions.endpoint() if state else "abc12345.xyz"
+    regions.home.settings(endpoint_status=state or "READY")
+    campaign_file(regions, endpoint_id)
+    told = said("plan", "campaign.toml", code=2)
+    assert "'launch' is not planned" in told
+    assert endpoint_id in told
+    assert "sender.endpoint_id" in told
+    regions.home.settings(endpoint_status="READY")
+    campaign_file(regions, regions.endpoint("another"))
+    assert "launch" in said("plan", "campaign.toml")
+
+
+def test_one_that_is_being_made_is_warned_of(regions: TwoRegions) -> None:
+    furnish(regions)
+    endpoint_id = regions.endpoint()
+    regions.home.settings(endpoint_status="CREATING")
+    *_, warnings = planned(regions, endpoint_id)
+    assert ["still being made" in warning and "Wait until it is READY" in warning for warning in warnings] == [True]
+
+
+def test_whoever_got_it_by_an_endpoint_gets_it_by_none_again(regions: TwoRegions, said: Any) -> None:
+    furnish(regions)
+    planned(regions, regions.endpoint())
+    path = Path("campaign.toml")
+    other_way = "".join(
+        line for line in path.read_text("utf-8").splitlines(keepends=True) if not line.startswith("endpoint")
+    )
+    path.write_text(other_way.replace("launch", "again"), "utf-8")
+    assert "same list and content as 'launch'" in said("plan", "campaign.toml", code=2)
+    said("cancel", "launch", "--yes")  # nobody got anything by it, nor will
+    assert "again" in said("plan", "campaign.toml")
+
+
+def test_where_nothing_can_be_signed_plan_and_doctor_say_so(
+    regions: TwoRegions, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botocore.compat.HAS_CRT", False)
+    furnish(regions)
+    *_, warnings = planned(regions, regions.endpoint())
+    assert ["pip install 'bulksend[multiregion]'" in warning for warning in warnings] == [True]
+    capsys.readouterr()
+    assert run(("doctor", "campaign.toml", "--output", "json")) == ExitCode.USAGE
+    assert "needs awscrt" in capsys.readouterr().out
 
 
 async def as_a_worker(store: worker.Store, settings: Settings, campaign: Campaign) -> None:
@@ -317,12 +376,22 @@ def bulksend(*arguments: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own, since it is when botocore is imported that awscrt is there or not."""
     return subprocess.run(
         [sys.executable, "-m", "bulksend", *arguments],
-        env={name: value for name, value in os.environ.items() if name != "BOTO_DISABLE_CRT"},
+        env=signing(),
         capture_output=True,
         text=True,
         timeout=50,
         check=False,
     )
+
+
+def at_work(*arguments: str) -> subprocess.Popen[str]:
+    """The same, not waited for."""
+    command = [sys.executable, "-m", "bulksend", *arguments]
+    return subprocess.Popen(command, env=signing(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def signing() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "BOTO_DISABLE_CRT"}
 
 
 def test_requests_are_signed_for_every_region_and_a_tampered_one_is_not_taken(regions: TwoRegions) -> None:
@@ -339,3 +408,44 @@ def test_requests_are_signed_for_every_region_and_a_tampered_one_is_not_taken(re
         assert headers["Authorization"].startswith("AWS4-ECDSA-P256-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/")
         assert headers["X-Amz-Region-Set"] == "*"
         assert "x-amz-region-set" in headers["Authorization"]
+
+
+def test_one_that_is_deleted_while_it_is_sent_by_leaves_the_rest_to_another_campaign(
+    regions: TwoRegions, said: Any
+) -> None:
+    """What a person is told to do can be typed as it stands, and nobody is written to twice by it."""
+    furnish(regions)
+    endpoint_id = regions.endpoint()
+    planned(regions, endpoint_id)
+    regions.there.settings(max_send_rate_per_s=10)  # a request a second
+    try:
+        with at_work("send", "launch", "--yes") as sending:
+            until(lambda: regions.answered, "the first answer")
+            regions.client().delete_multi_region_endpoint(EndpointName="both")
+            _, told = sending.communicate(timeout=50)
+    finally:
+        regions.there.settings(max_send_rate_per_s=RATE_THERE)
+    assert sending.returncode == ExitCode.HALTED, told
+    told = " ".join(told.split())
+    assert f"'{endpoint_id}'" in told
+    cancel, results = "bulksend cancel launch", "bulksend results launch --format list --out rest.csv"
+    assert cancel in told
+    assert results in told
+    assert "To go on" not in told
+
+    accepted = said("status", "launch", "--output", "json")["accepted"]
+    assert 0 < accepted < 60
+    said(*cancel.split()[1:], "--yes")
+    said(*results.split()[1:])
+    path = Path("campaign.toml")
+    kept = [line for line in path.read_text("utf-8").splitlines(keepends=True) if not line.startswith("endpoint")]
+    path.write_text("".join(kept).replace("launch", "rest").replace("list.csv", "rest.csv"), "utf-8")
+    said("send", "campaign.toml", "--yes")
+    assert said("status", "rest", "--output", "json")["accepted"] == 60 - accepted
+    written = []
+    for name in ("launch", "rest"):
+        said("results", name, "--state", "accepted", "--out", f"{name}.got.csv")
+        with Path(f"{name}.got.csv").open(encoding="utf-8", newline="") as file:
+            written += [row["address"] for row in csv.DictReader(file)]
+    assert sorted(written) == sorted(f"a{n}@example.com" for n in range(60))
+    assert regions.home.tally()["accepted"] == 60

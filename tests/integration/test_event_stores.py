@@ -8,13 +8,12 @@ import random
 import re
 import sqlite3
 import stat
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from bulksend.errors import JournalError
 from bulksend.event import BounceKind, EventType, MailEvent, Suppression, SuppressionReason
 from bulksend.journal import EventRecords, EventTally, Fate, Rates, Recorded, SqliteEvents, open_postgres_events
 from bulksend.simulator import SimulatorProcess
+from tests.forked import Forked
 from tests.harness import Desk
 from tests.postgres import Postgres, database, rows
 
@@ -337,7 +337,7 @@ def by_hand(batch: Iterable[MailEvent]) -> tuple[EventTally, list[tuple[int, int
 
 
 def suppresses(e: MailEvent) -> bool:
-    return e.bounce is BounceKind.PERMANENT or e.type is EventType.COMPLAINT
+    return e.bounce is BounceKind.PERMANENT or e.type is EventType.COMPLAINT or e.from_all
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -370,14 +370,99 @@ def named(e: MailEvent, campaign: str) -> MailEvent:
     )
 
 
+# By our own link ------------------------------------------------------------------------------------------------------
+
+
+def left(row: int, at: float = SENT + 50) -> Suppression:
+    """Whom the mail of a row went to has unsubscribed by the link in it."""
+    return Suppression(f"user{row}@example.com", SuppressionReason.UNSUBSCRIBE, "campaign launch", at)
+
+
+def test_whoever_unsubscribes_by_our_link_counts_once_with_those_who_do_by_ses_s(events: EventRecords) -> None:
+    assert events.unsubscribe("c1", 1, left(1)) == 1
+    assert events.unsubscribe("c1", 1, left(1, SENT + 99)) == 0
+    assert events.suppressed(["user1@example.com"]) == {"user1@example.com": SuppressionReason.UNSUBSCRIBE}
+    assert events.tally("c1") == EventTally(0, 0, {EventType.SUBSCRIPTION: 1}, {}), "no event was heard"
+    assert events.rates("c1", 0) == Rates(0, 0, 0, None), "by which nothing is judged"
+    assert events.fates("c1", [1, 2]) == {1: Fate(1, unsubscribed_at=SENT + 50)}
+    # The same by both ways, in either order: the earlier time counts.
+    later = event(EventType.SUBSCRIPTION, at=SENT + 70)
+    earlier = event(EventType.SUBSCRIPTION, 2, at=SENT + 20)
+    assert events.record([later, earlier, delivered(3)], NOW).types[EventType.SUBSCRIPTION] == 2
+    events.unsubscribe("c1", 2, left(2))
+    events.unsubscribe("c1", 3, left(3))
+    assert events.tally("c1") == EventTally(3, 0, {EventType.SUBSCRIPTION: 3, EventType.DELIVERY: 1}, {})
+    fates = events.fates("c1", [1, 2, 3])
+    assert [fates[row].unsubscribed_at for row in (1, 2, 3)] == [SENT + 50, SENT + 20, SENT + 50]
+    assert fates[3].delivered_at == SENT + 3
+    assert events.unsubscribed("c1", [1, 2, 3, 4]) == dict.fromkeys((1, 2, 3), SENT + 50)
+    # By the row, and by the campaign: a link in another mail is another matter.
+    assert events.unsubscribe("c2", 1, left(1)) == 0
+    assert events.tally("c2").types == {EventType.SUBSCRIPTION: 1}
+    assert events.tally("c1").types[EventType.SUBSCRIPTION] == 3
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from(MAILS), st.integers(0, 3)), min_size=1, max_size=12))
+def test_each_row_is_unsubscribed_once_in_any_order(
+    events: EventRecords, done: list[tuple[bool, tuple[int, str], int]]
+) -> None:
+    campaign = f"{next(campaigns)}"
+    for by_link, (row, mail), at in done:
+        if by_link:
+            events.unsubscribe(campaign, row, left(row, SENT + at))
+        else:
+            kinds = (EventType.SUBSCRIPTION, EventType.DELIVERY)
+            events.record([event(k, row, campaign=campaign, mail=f"{row}{mail}", at=SENT + at) for k in kinds], NOW)
+    assert events.tally(campaign).types[EventType.SUBSCRIPTION] == len({row for _, (row, _), _ in done})
+    first: dict[int, float] = {}
+    for by_link, (row, _), at in done:
+        if by_link:
+            first.setdefault(row, SENT + at)
+    assert events.unsubscribed(campaign, range(4)) == first, "what is known changes nothing"
+
+
+def test_who_leaves_by_both_ways_at_once_counts_once(events: EventRecords, reopen: Open) -> None:
+    rows = range(12)
+    one, other = reopen(), reopen()
+    events.suppress([])
+
+    def by_link() -> None:
+        for row in rows:
+            one.unsubscribe("c1", row, left(row))
+
+    def by_event() -> None:
+        for row in rows:
+            other.record([event(EventType.SUBSCRIPTION, row), complained(row)], NOW)
+
+    with ThreadPoolExecutor(2) as threads:
+        for future in [threads.submit(by_link), threads.submit(by_event)]:
+            future.result(60)
+    assert events.tally("c1").types == {EventType.SUBSCRIPTION: 12, EventType.COMPLAINT: 12}
+    assert set(events.suppressed([f"user{row}@example.com" for row in rows]).values()) == {
+        SuppressionReason.UNSUBSCRIBE
+    }
+
+
+def test_that_somebody_left_is_a_number_and_names_nobody(tmp_path: Path) -> None:
+    store = SqliteEvents(tmp_path / "events.db")
+    store.record([delivered(2)], NOW)
+    store.unsubscribe("c1", 1, left(1))
+    store.unsuppress(["user1@example.com"])
+    store.forget("user1@example.com")
+    store.prune("c1")
+    store.clear_free_space()
+    assert not traces(store.path, "user1@")
+    assert store.tally("c1").types[EventType.SUBSCRIPTION] == 1
+
+
 # By many at once, and in spite of kill -9 -----------------------------------------------------------------------------
 
 
-def recorder(events: EventRecords, batches: int, seed: int) -> subprocess.Popen[str]:
+def recorder(events: EventRecords, batches: int, seed: int) -> Forked:
     """Another process that records the same events as everybody, in an order of its own; a line for each batch."""
     where = str(events.path) if isinstance(events, SqliteEvents) else events._server.url  # type: ignore[attr-defined]
-    command = [sys.executable, "-m", "tests.recorder", where, str(batches), str(seed)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    return Forked(where, str(batches), str(seed), program="from tests.recorder import main; main()")
 
 
 def test_many_who_record_the_same_at_once_count_each_once(events: EventRecords, reopen: Open) -> None:
@@ -410,7 +495,6 @@ def test_what_was_returned_outlives_kill_9(events: EventRecords, reopen: Open) -
 
     batches = list(many(300, 5))
     with recorder(events, 300, 5) as process:
-        assert process.stdout is not None
         for _ in range(5):
             process.stdout.readline()
         process.kill()
@@ -447,12 +531,14 @@ def test_bounces_and_complaints_suppress_whom_they_concern(events: EventRecords)
         delivered(8),
         event(EventType.SUBSCRIPTION, 9),
         event(EventType.REJECT, 10),
+        replace(event(EventType.SUBSCRIPTION, 11), from_all=True),
     ]
-    assert events.record(batch, NOW).suppressed == 5
+    assert events.record(batch, NOW).suppressed == 6
     assert {s.address: (s.reason, s.source, s.at) for s in events.suppressions()} == {
         "d@example.com": (SuppressionReason.COMPLAINT, "m4", SENT + 3),
         "e@example.com": (SuppressionReason.COMPLAINT, "m4", SENT + 3),
         "user1@example.com": (SuppressionReason.BOUNCE, "m1", SENT + 3),
+        "user11@example.com": (SuppressionReason.UNSUBSCRIBE, "m11", SENT + 3),
         "user6@example.com": (SuppressionReason.BOUNCE, "m6", SENT + 3),
         "user7@example.com": (SuppressionReason.COMPLAINT, "m7", SENT + 3),
     }
@@ -720,6 +806,8 @@ def test_nothing_that_is_asked_often_looks_through_everything(tmp_path: Path, mo
     store.suppressed_after(0)
     store.suppressed_after(-1)
     list(store.suppressions())
+    store.unsubscribe("c1", 1, left(1))
+    store.record([event(EventType.SUBSCRIPTION)], NOW)
     store.prune("c1")
     planned = set()
     with closing(sqlite3.connect(tmp_path / "events.db")) as db:
@@ -727,7 +815,7 @@ def test_nothing_that_is_asked_often_looks_through_everything(tmp_path: Path, mo
             if re.match("SELECT|INSERT|UPDATE", statement):
                 planned.add(statement.split("(")[0])
                 plan = [detail for *_, detail in db.execute(f"EXPLAIN QUERY PLAN {statement}")]
-                tables = r"\b(event|mail|m|e|refusal|sent|became|heard|untagged|suppression)\b"
+                tables = r"\b(event|mail|m|e|refusal|sent|became|heard|untagged|suppression|unsubscription)\b"
                 # The number of the last of them is at the end of the table.
                 looked = [one for one in plan if re.match(f"SCAN {tables}", one) and "max(" not in statement]
                 assert looked == [], (statement, plan)

@@ -7,8 +7,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -28,6 +26,7 @@ from bulksend.events import consumer as consumer_module
 from bulksend.facts import EventsRecorded
 from bulksend.journal import Recorded, SqliteEvents
 from tests.events_queues import REGION, Desk
+from tests.forked import Forked
 from tests.independent import Ministack
 from tests.ses_reports import (
     CAMPAIGN,
@@ -363,13 +362,7 @@ class Process:
             "BULKSEND_STORE": f"sqlite:{folder}",
             "AWS_REGION": REGION,
         }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bulksend", "events", "consume", *options],
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self.process = Forked("events", "consume", *options, environment=environ)
 
     def __enter__(self) -> Self:
         return self
@@ -380,11 +373,11 @@ class Process:
         self.process.communicate()
 
     def ended(self) -> tuple[int, str, str]:
-        out, error = self.process.communicate(timeout=60)
+        out, error = self.process.communicate(timeout=120)
         return self.process.returncode, out, error
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_ten_thousand_messages_and_a_consumer_that_is_killed_again_and_again(desk: Desk, tmp_path: Path) -> None:
     dice = random.Random(7)
     rows = range(1, 6301)
@@ -397,9 +390,9 @@ def test_ten_thousand_messages_and_a_consumer_that_is_killed_again_and_again(des
     bodies += garbage + list(NOTHING_TO_COUNT.values())
     dice.shuffle(bodies)
     assert 9_900 <= len(bodies) <= 10_500
-    queues = [desk.queue(visible_after_s=5, max_receives=100) for _ in range(4)]
+    queues = [desk.queue(visible_after_s=5, max_receives=100) for _ in range(8)]
     for place, queue in enumerate(queues):
-        desk.fill(queue.url, bodies[place::4])
+        desk.fill(queue.url, bodies[place :: len(queues)])
     urls = [queue.url for queue in queues]
     events = SqliteEvents(tmp_path / "events.db")
     for share in (0.2, 0.6):

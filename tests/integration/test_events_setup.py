@@ -10,7 +10,10 @@ from typing import Any
 import botocore
 import pytest
 
+from bulksend.config import load_settings
+from bulksend.errors import UsageError
 from bulksend.simulator import SimulatorProcess
+from bulksend.worker.access import refuse_half_aws
 from tests.events_account import ACCOUNT, NEEDED, Account
 from tests.harness import REGION
 from tests.independent import Ministack
@@ -263,8 +266,8 @@ def test_a_policy_that_others_have_written_is_kept_and_added_to(account: Account
 
 
 def test_more_types_are_added_and_none_is_taken_away(account: Account) -> None:
-    account.setup("--also", "open", "--also", "send")
-    assert account.setup("--also", "click")[1]["changed"] == 1
+    account.setup("--also", "open", "send")
+    assert account.setup("--also", "click", "--also", "open")[1]["changed"] == 1
     assert account.setup()[1]["changed"] == 0
     (destination,) = account.everything()["set"]["EventDestinations"]
     assert set(destination["MatchingEventTypes"]) == NEEDED | {"OPEN", "SEND", "CLICK"}
@@ -317,8 +320,22 @@ def make_destination(at: Account) -> object:
     return at.put_destination(at.name, SnsDestination={"TopicArn": f"{at.topic_arn}-of-others"})
 
 
+def make_denying(at: Account) -> object:
+    made = at.call("sqs", "create_queue", QueueName=at.name)
+    statement = {"Sid": "OnlyOurNetwork", "Effect": "Deny", "Principal": "*", "Action": "sqs:Send*"}
+    condition = {"StringNotEquals": {"aws:SourceVpce": "vpce-1"}}
+    text = json.dumps({"Version": "2012-10-17", "Statement": {**statement, "Resource": "*", "Condition": condition}})
+    return at.call("sqs", "set_queue_attributes", QueueUrl=made["QueueUrl"], Attributes={"Policy": text})
+
+
 OTHERWISE: dict[str, tuple[str, Break, str, str]] = {
     "queue": ("sns", make_queue(KmsMasterKeyId="alias/aws/sqs"), "queue", "SNS may not use"),
+    "policy": (
+        "sns",
+        make_denying,
+        "queue",
+        "its policy denies, in OnlyOurNetwork, and that may keep sns.amazonaws.com",
+    ),
     "topic": ("sns", make_topic, "topic", "SES may not use"),
     "subscription": ("sns", make_filtered, "subscription", "filter policy"),
     "destination": ("sns", make_destination, "event", "it leads elsewhere: SNS"),
@@ -397,7 +414,6 @@ def test_nothing_is_made_unless_somebody_says_yes(account: Account) -> None:
 
 
 def test_what_changed_since_it_was_shown_is_not_built_upon(account: Account) -> None:
-    from bulksend.config import load_settings  # noqa: PLC0415
     from bulksend.events.asking import SetupError  # noqa: PLC0415
     from bulksend.worker.event_setup import EventSetup, Wanted  # noqa: PLC0415
 
@@ -556,3 +572,46 @@ def test_what_cannot_be_looked_at_is_said_and_nothing_worse(account: Account) ->
 def test_a_configuration_set_that_is_not_there_is_a_fault(account: Account) -> None:
     code, facts = account.status(f"{account.set}x")
     assert (code, levels(facts)[f"configuration set {account.set}x"][0]) == (2, "fault")
+
+
+# Half of it simulated -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", [("setup", "marketing"), ("status", "marketing")])
+@pytest.mark.parametrize("lacking", ["AWS", "EVENTS"])
+def test_what_stands_in_for_one_half_of_aws_alone_is_refused(
+    account: Account, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...], lacking: str
+) -> None:
+    monkeypatch.delenv(f"BULKSEND_{lacking}_ENDPOINT_URL")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")  # should anything be asked of AWS, it is not reached
+    code, out, said = account.run(*verb)
+    assert (code, out) == (2, "")
+    assert "aws.endpoint_url" in said
+    assert "events.endpoint_url" in said
+    assert f"Set {lacking.lower()}.endpoint_url as well" in said
+    monkeypatch.setenv(f"BULKSEND_{lacking}_ENDPOINT_URL", "https://x.eu-west-1.vpce.amazonaws.com")
+    assert "Set" in account.run(*verb)[2], "another way to AWS is AWS as well"
+
+
+def test_a_way_of_ones_own_to_aws_stands_in_for_nothing() -> None:
+    for url in (None, "https://email-fips.us-east-1.amazonaws.com", "https://x.email.eu-west-1.vpce.amazonaws.com"):
+        refuse_half_aws(load_settings(None, {}, {} if url is None else {"aws.endpoint_url": url}))
+    with pytest.raises(UsageError):
+        refuse_half_aws(load_settings(None, {}, {"aws.endpoint_url": "https://amazonaws.com.example.com"}))
+
+
+def test_two_regions_are_set_up_one_after_the_other(account: Account) -> None:
+    """As docs/multi-region.md has it: what was made in the first is not in the way of the second."""
+    made = [account.setup("--region", region) for region in (REGION, "us-east-1", REGION)]
+    assert [(code, facts["region"], facts["changed"] > 0) for code, facts, _ in made] == [
+        (0, REGION, True),
+        (0, "us-east-1", True),
+        (0, REGION, False),
+    ]
+
+
+def test_a_name_that_no_configuration_set_can_have_is_to_be_corrected(account: Account) -> None:
+    code, _, said = account.run("setup", "bad name!")
+    assert (code, "CONFIGURATION_SET is 'bad name!'" in said, "--name" in said) == (2, True, False)
+    code, _, said = account.run("setup", account.set, "--name", "bad name!")
+    assert (code, "--name is 'bad name!'" in said, "Pass another --name" in said) == (2, True, True)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,9 +115,7 @@ def test_without_a_backup_a_person_begins_anew(desk: Desk, capsys: pytest.Captur
 
 def test_what_is_damaged_is_named_with_its_remedy(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     desk.plan([ANN])
-    path = suppress(desk.store())
-    lose(path)
-    path.write_bytes(b"no database, but long enough to be looked at" * 100)
+    damage(suppress(desk.store()))
     for verb in (["status", desk.name], ["suppression", "list"], ["suppression", "anew", "--yes"]):
         capsys.readouterr()
         assert run(verb) == 5, verb
@@ -122,11 +125,67 @@ def test_what_is_damaged_is_named_with_its_remedy(desk: Desk, capsys: pytest.Cap
         assert "restore it from a backup" in said
 
 
+def damage(path: Path) -> None:
+    lose(path)
+    path.write_bytes(b"no database, but long enough to be looked at" * 100)
+
+
+@pytest.mark.parametrize("harm", [lose, damage])
+def test_what_the_journal_knows_is_shown_without_the_events(
+    desk: Desk, capsys: pytest.CaptureFixture[str], harm: Callable[[Path], None]
+) -> None:
+    campaign = desk.plan([ANN, "bea@example.com"])
+    desk.send()
+    store = desk.store()
+    store.events.record([replace(DELIVERED, campaign_id=campaign.id)], 1.0)
+    harm(store.folder / "events.db")
+
+    def said(*arguments: str) -> tuple[str, str]:
+        """It is told what cannot be read, and what to do; nothing is made in its place."""
+        capsys.readouterr()
+        assert run(list(arguments)) == 5, arguments
+        out, err = capsys.readouterr()
+        words = " ".join(err.split())
+        assert words.count("error: The store of events cannot be used") == 1, words
+        assert "estore it from a backup" in words
+        return out, err
+
+    shown, _ = said("status", desk.name)
+    assert re.search(r"^accepted +2 *$", shown, re.MULTILINE)
+    assert "The numbers add up" in shown
+    assert "What became of the mails cannot be told: the store of events cannot be read." in shown
+    assert "No events yet" not in shown
+    facts = json.loads(said("status", desk.name, "--output", "json")[0])
+    assert (facts["accepted"], facts["adds_up"], facts["events"]) == (2, True, None)
+    assert facts["events_unread"].startswith("The store of events cannot be used: ")
+    assert desk.name in said("status")[0]
+    assert [one["events"] for one in json.loads(said("status", "--output", "json")[0])] == [None]
+    assert json.loads(said("status", desk.name, "--watch", "--output", "json")[0])["accepted"] == 2
+
+    rows = list(csv.DictReader(io.StringIO(said("results", desk.name)[0])))
+    assert [(row["address"], row["state"], row["fate"]) for row in rows] == [
+        (ANN, "accepted", ""),
+        ("bea@example.com", "accepted", ""),
+    ]
+    assert said("results", desk.name, "--out", "r.csv")[1].startswith("2 rows in r.csv")
+    assert "accepted" not in said("results", desk.name, "--fate", "delivered")[0], "that cannot be told"
+
+    said("report", desk.name)
+    page = Path(f"{desk.name}-report.html").read_text("utf-8")
+    assert "the store of events cannot be read" in page
+    assert "2 of 2" in page or "All 2 mails were accepted" in page
+    assert json.loads(said("report", desk.name, "--output", "json")[0])["events"] is None
+    # What a person decides is decided all the same.
+    assert run(["cancel", desk.name, "--yes"]) == 2, "it is finished"
+
+
 def test_nobody_is_suppressed_in_a_store_that_is_not_there(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (in_folder / "list.txt").write_text(f"{ANN}\n")
     for arguments in (["add", ANN], ["import", "list.txt"], ["sync"]):
         assert run(["suppression", *arguments]) == 2
-        assert "there is no store in" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "there is no store in" in said
+        assert "campaign's file" not in said, "which these verbs do not take"
     assert not (in_folder / ".bulksend").exists()
 
 
@@ -152,7 +211,10 @@ def test_rows_without_an_address_are_named(in_folder: Path, capsys: pytest.Captu
     assert (done.added, done.refused_rows) == (1, (1, 1, 1, 1, 1, 4, 5, 6, 7, 8))
     (in_folder / "few.txt").write_text("nobody\n\nd@example.com\nnobody\n")
     assert run(["suppression", "import", "few.txt"]) == 0
-    assert "1 added, 0 known already, 2 no addresses (rows 1, 4)" in capsys.readouterr().err
+    assert "1 added, 0 known already, 2 are no addresses (rows 1, 4)" in capsys.readouterr().err
     (in_folder / "many.txt").write_text("e@example.com\n" + "nobody\n" * 11)
     assert run(["suppression", "import", "many.txt"]) == 0
     assert "(rows 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, …)" in " ".join(capsys.readouterr().err.split())
+    (in_folder / "few.txt").write_text("d@example.com\nnobody\n")
+    assert run(["suppression", "import", "few.txt"]) == 0
+    assert "0 added, 1 known already, 1 is no address (row 2)" in capsys.readouterr().err

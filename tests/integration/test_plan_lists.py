@@ -20,6 +20,9 @@ from hypothesis import strategies as st
 from bulksend.model import SkipReason
 from bulksend.recipients import Mapping, SnapshotReader, csv_list, duplicates, skipped_rows, snapshot, take_snapshot
 from loadtest.lists import write_list
+from tests.fleet import stat_of
+from tests.forked import Forked
+from tests.worker_process import until
 
 MAPPING = Mapping("email", ("name", "note"), {"plan": "free"}, {"t": "{name}"}, dedupe=True)
 COLUMNS = ["name", "email", "note", "unused"]
@@ -125,7 +128,7 @@ def decodes(cell: bytes) -> bool:
     return True
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(lists())
 def test_every_record_is_an_entry_or_skipped_once_with_its_number(list_and_block_bytes: tuple[bytes, int]) -> None:
     content, block_bytes = list_and_block_bytes
@@ -164,7 +167,7 @@ def test_every_record_is_an_entry_or_skipped_once_with_its_number(list_and_block
 
 
 PLAN = """
-import re, sys
+import os, re, sys
 from pathlib import Path
 from bulksend.recipients import Mapping, take_snapshot
 mapping = Mapping("email", None, {}, {"t": "{plan}"}, dedupe=True)
@@ -190,16 +193,16 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
 
 def test_a_killed_plan_is_cleared_away_by_the_next_one_but_a_living_one_is_not(tmp_path: Path) -> None:
     source, folder = tmp_path / "list.csv", tmp_path / "snapshots"
-    write_list(source, 400_000)
-    command = [sys.executable, "-c", PLAN, str(source)]
+    write_list(source, 20_000)
+    # Each stops of itself, once, when it has read something.
+    stopping = PLAN.replace("print(rows, flush=True)", "stops and os.kill(os.getpid(), stops.pop())")
+    stops = f"stops = [{signal.SIGSTOP:d}]; {stopping}"
     with (
-        subprocess.Popen([*command, "killed", str(folder)], stdout=subprocess.PIPE) as killed,
-        subprocess.Popen([*command, "alive", str(folder)], stdout=subprocess.PIPE) as alive,
+        Forked(str(source), "killed", str(folder), program=stops) as killed,
+        Forked(str(source), "alive", str(folder), program=stops) as alive,
     ):
         for process in (killed, alive):
-            assert process.stdout is not None
-            process.stdout.readline()
-        alive.send_signal(signal.SIGSTOP)
+            until(lambda process=process: stat_of(process.pid) == "T", "it has stopped")  # type: ignore[misc]
         killed.kill()
         killed.wait()
         assert sorted(path.name for path in folder.iterdir()) == [".alive.planning", ".killed.planning"]
@@ -210,7 +213,6 @@ def test_a_killed_plan_is_cleared_away_by_the_next_one_but_a_living_one_is_not(t
             "next.skipped.parquet",
         ]
         alive.send_signal(signal.SIGCONT)
-        alive.communicate()
     assert alive.returncode == 0
     assert {path.name for path in folder.iterdir()} == {
         f"{name}{suffix}" for name in ("alive", "next") for suffix in (".parquet", ".skipped.parquet")
@@ -224,8 +226,7 @@ def test_a_full_disk_is_said_in_words(tmp_path: Path) -> None:
     source = tmp_path / "list.csv"
     write_list(source, 50_000)
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000));{PLAN}"
-    command = [sys.executable, "-c", limit, str(source), "c1", str(tmp_path / "snapshots")]
-    result = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert "SnapshotError" in result.stderr
-    assert "cannot be written" in result.stderr
+    _, error = Forked(str(source), "c1", str(tmp_path / "snapshots"), program=limit).communicate(timeout=60)
+    assert "SnapshotError" in error
+    assert "cannot be written" in error
     assert list((tmp_path / "snapshots").iterdir()) == []

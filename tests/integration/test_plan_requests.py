@@ -261,7 +261,7 @@ ROWS = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(
     rows=st.lists(ROWS, min_size=1, max_size=25),
     holes=st.lists(st.tuples(st.integers(0, 24), st.integers(0, 5)), max_size=4),

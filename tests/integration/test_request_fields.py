@@ -284,13 +284,21 @@ def test_endpoint_id(simulator: SimulatorProcess, tmp_path: Path) -> None:
 def test_an_endpoint_id_without_awscrt_is_refused_before_anything_is_sent(
     simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
+    simulator.reset()
+    with ses_client(simulator.url) as client:
+        routes = {"RoutesDetails": [{"Region": "us-east-1"}]}
+        made = client.call("create_multi_region_endpoint", EndpointName="without", Details=routes)["EndpointId"]
+    (tmp_path / "list.csv").write_text(LIST, "utf-8")
+    desk = Desk(tmp_path, simulator.url)
+    body = CAMPAIGN.format(sender=f'endpoint_id = "{made}"', content='template = "launch"', recipients="")
+    desk.plan_file(body)
     with pytest.raises(ConfigError, match="needs awscrt") as raised:
-        sent(simulator, tmp_path, sender='endpoint_id = "abc12345.xyz"')
+        desk.send()
     assert "pip install 'bulksend[multiregion]'" in raised.value.hint
     assert bulk_requests(simulator) == []
-    store = Desk(tmp_path, simulator.url).store()
+    store = desk.store()
     campaign = store.journal.campaign("launch")
-    assert b'"EndpointId":"abc12345.xyz"' in campaign.prefix
+    assert f'"EndpointId":"{made}"'.encode() in campaign.prefix
     assert store.journal.tally(campaign).pending == 2
 
 

@@ -245,6 +245,13 @@ def test_where_no_delivery_is_reported_bounces_are_a_part_of_what_was_sent(desk:
     assert ended.state is CampaignState.FINISHED
 
 
+def test_where_no_delivery_is_reported_complaints_alone_halt_it(desk: Desk) -> None:
+    planned(desk, 12_000, replace(BREAKER, breaker=Breaker(min_sample=100)))
+    ended = run(desk, News(complains=lambda row: row % 100 == 0, deliveries=False))
+    assert ended.halt is not None
+    assert "were complained of" in ended.halt.reason
+
+
 def test_a_breaker_that_hears_nothing_says_so_once_and_goes_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(safety, "BLIND_AFTER_S", 8.0)
     planned(desk, 60, BREAKER)
@@ -463,6 +470,7 @@ def test_a_canary_of_which_nothing_is_heard_halts_it_at_its_deadline(desk: Desk)
     assert (ended.state, ended.tally.accepted) == (CampaignState.HALTED, 100)
     assert ended.halt is not None
     assert "the canary cannot be judged: too little was heard in 30 s" in ended.halt.reason
+    assert "and events tell nothing of what became of them" in ended.halt.reason
     assert ended.elapsed_s > 30
     assert ended.campaign.canary_passed_at is None
     # Resumed, it waits as long once more; by now somebody takes the events in.
@@ -499,6 +507,20 @@ def test_a_canary_that_was_paused_is_no_more_than_it_was(desk: Desk) -> None:
     assert 40 <= first.tally.accepted <= 100
     second = run(desk, None, start_at_s=1000.0)
     assert (second.state, second.tally.accepted) == (CampaignState.HALTED, 100)
+
+
+def test_a_canary_that_is_judged_while_somebody_stops_the_process_stays_halted(desk: Desk) -> None:
+    campaign = planned(desk, 1000, CANARY)
+
+    async def judged(engine: Engine, store: Store) -> None:
+        while store.journal.tally(campaign).accepted < 40:  # noqa: ASYNC110  it may be anywhere
+            await asyncio.sleep(0.5)
+        engine.drain()
+        store.journal.pass_canary(campaign, Halt("too many bounced", "Look at the list."))
+
+    ended = run(desk, None, per_s=20.0, meanwhile=judged)
+    assert (ended.state, ended.campaign.state) == (CampaignState.HALTED, CampaignState.HALTED)
+    assert ended.campaign.halt == Halt("too many bounced", "Look at the list.")
 
 
 def test_a_canary_taken_out_of_the_file_lets_the_others_go(desk: Desk) -> None:

@@ -7,8 +7,6 @@ import errno
 import fcntl
 import os
 import stat
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -24,6 +22,7 @@ from bulksend.errors import BulksendError, ConfigError, SnapshotError
 from bulksend.recipients import Mapping, SnapshotReader, skipped_rows, take_snapshot
 from bulksend.recipients.scratch import scratch_folder
 from bulksend.recipients.shelf import FolderShelf, S3Shelf, Shelf, ShelfUnreachableError, open_shelf
+from tests.forked import Forked
 from tests.http_server import Guest, Server, certificates, serving
 from tests.independent import Ministack
 
@@ -461,12 +460,10 @@ except SnapshotError as error:
 """
 
 
-async def fetching(server: Server, cache: Path, size_bytes: int, limit_bytes: int = 0) -> asyncio.subprocess.Process:
+def fetching(server: Server, cache: Path, size_bytes: int, limit_bytes: int = 0) -> Forked:
     """Another process that fetches the snapshot."""
     arguments = ["s3://bucket/p", str(cache), server.url, SNAPSHOT, str(size_bytes), str(limit_bytes)]
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROGRAM, *arguments, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
-    )
+    return Forked(*arguments, program=PROGRAM)
 
 
 def shelf_at(server: Server, cache: Path) -> S3Shelf:
@@ -490,9 +487,9 @@ def test_processes_of_one_machine_download_once(tmp_path: Path) -> None:
 
         s3.at = at
         async with s3.open() as server:
-            processes = [await fetching(server, tmp_path, len(content)) for _ in range(3)]
-            for said, _ in await asyncio.gather(*(process.communicate() for process in processes)):
-                assert said.decode().strip() == str(tmp_path / SNAPSHOT)
+            processes = [fetching(server, tmp_path, len(content)) for _ in range(3)]
+            for said, _ in await asyncio.gather(*(asyncio.to_thread(one.communicate) for one in processes)):
+                assert said.strip() == str(tmp_path / SNAPSHOT)
         assert s3.asked.count(f"GET {SNAPSHOT}") == s3.asked.count(f"GET {SKIPPED}") == 1
 
     asyncio.run(scene())
@@ -526,7 +523,7 @@ def test_a_download_that_is_killed(tmp_path: Path) -> None:
 
         s3 = Trouble({SNAPSHOT: bytes(1000)}, at=at)
         async with s3.open() as server:
-            process = await fetching(server, tmp_path, 1000)
+            process = fetching(server, tmp_path, 1000)
             await reached.wait()
             shelf = shelf_at(server, tmp_path)
             part = tmp_path / f".{SNAPSHOT}.part"
@@ -534,7 +531,7 @@ def test_a_download_that_is_killed(tmp_path: Path) -> None:
             assert there(tmp_path) == {part.name}, "it is being written"
             assert stat.S_IMODE(part.stat().st_mode) == 0o600
             process.kill()
-            await process.wait()
+            await asyncio.to_thread(process.communicate)
             assert there(tmp_path) == {part.name}
             part.write_bytes(bytes(2000))
             path = await asyncio.to_thread(shelf.fetch, SNAPSHOT, size_bytes=1000)
@@ -550,9 +547,9 @@ def test_a_download_that_is_killed(tmp_path: Path) -> None:
 def test_no_room_in_the_cache(tmp_path: Path) -> None:
     async def scene() -> str:
         async with Trouble({SNAPSHOT: bytes(100_000)}).open() as server:
-            process = await fetching(server, tmp_path, 100_000, limit_bytes=50_000)
-            said, _ = await process.communicate()
-            return said.decode()
+            process = fetching(server, tmp_path, 100_000, limit_bytes=50_000)
+            said, _ = await asyncio.to_thread(process.communicate)
+            return said
 
     said = asyncio.run(scene())
     assert said.startswith(f"SnapshotError The snapshot of the list is missing or damaged: {tmp_path / SNAPSHOT}: File")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +25,7 @@ from bulksend.recipients.s3_shelf import S3Shelf
 from bulksend.simulator import SimulatorProcess
 from bulksend.worker import Store
 from bulksend.worker.store import cache_folder
+from tests.forked import Forked
 from tests.harness import CAMPAIGN, settings_for, write_list
 from tests.independent import Ministack
 
@@ -180,20 +178,14 @@ def test_what_a_killed_plan_has_made_is_removed(either: Office, tmp_path: Path) 
         "import os, signal, sys; from bulksend.journal import Records; from pathlib import Path\n"
         "from bulksend import worker; from bulksend.config import Settings, load_campaign\n"
         "Records.add = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "settings = Settings.model_validate_json(sys.stdin.read())\n"
+        "settings = Settings.model_validate_json(sys.argv[1])\n"
         "worker.plan(load_campaign(Path('campaign.toml')), settings, worker.Store.open(settings, Path('.')))\n"
     )
     write_list(either.folder / "list.csv", PEOPLE)
     (either.folder / "campaign.toml").write_text(CAMPAIGN.format(name="killed", dedupe="false"), "utf-8")
     # The URL has no password that its JSON would leave out.
-    killed = subprocess.run(
-        [sys.executable, "-c", program],
-        input=either.settings.model_dump_json(),
-        cwd=either.folder,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+    killed = Forked(either.settings.model_dump_json(), folder=either.folder, program=program)
+    killed.communicate(timeout=60)
     assert killed.returncode == -signal.SIGKILL
     (name,) = either.left_over()
     assert files_below(tmp_path / "shared") == {name, name.replace(".parquet", ".skipped.parquet")}

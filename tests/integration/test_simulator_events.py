@@ -247,6 +247,26 @@ def test_a_queue_that_is_away_slows_no_answer_and_loses_no_event(
     assert len({event["mail"]["messageId"] for event in sqs.events()}) == 1001
 
 
+def test_whoever_looks_on_is_told_once_that_the_queue_takes_nothing(
+    sqs: Sqs, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with SimulatorProcess(events_queue_url="http://127.0.0.1:1/000000000000/events") as own:
+        with ses_client(own.url) as client:
+            for n in range(4):
+                client.call("send_bulk_email", **batch(50, first_row=50 * n))
+            until = time.monotonic() + PATIENCE_S
+            while not own.events()["last_error"] and time.monotonic() < until:
+                pass
+            own.settings(events_queue_url=sqs.url)
+            client.call("send_bulk_email", **batch(1, first_row=200))
+        assert own.flush_events()["emitted"] == {"Delivery": 201}
+    said = capfd.readouterr().err.splitlines()
+    assert [line.partition(": Client")[0] for line in said] == [
+        "simulator: the queue takes no events",
+        "simulator: the queue takes events again",
+    ]
+
+
 class Fussy(BaseHTTPRequestHandler):
     """A queue that is out of order at first, then takes half of a batch, and never the row 3."""
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bulksend.cli import run
+from bulksend.event import BounceKind, EventType, MailEvent
 from bulksend.recipients import address_file
 from bulksend.ses import seldom, suppression
 from bulksend.simulator import SimulatorProcess
@@ -128,16 +129,30 @@ def test_from_the_account_and_back(said: Any, simulator: SimulatorProcess, monke
         "u4@example.com": "complaint",
     }
     said("add", "left@example.com", "--reason", "unsubscribe")
-    assert said("push", "--output", "json") == {"put": 0, "listed": 5}
+    assert said("push", "--output", "json") == {"put": 0, "refused": 0, "listed": 5}
     said("add", "new@example.com", "--reason", "bounce")
     said("add", "cross@example.com", "--reason", "complaint")
     assert "there is no terminal to ask on" in said("push", code=2)
     assert "new@example.com" not in theirs(simulator)
-    assert said("push", "--yes", "--output", "json") == {"put": 2, "listed": 5}
+    assert said("push", "--yes", "--output", "json") == {"put": 2, "refused": 0, "listed": 5}
     assert len(theirs(simulator)) == 7
     assert theirs(simulator)["new@example.com"] == "BOUNCE"
     assert theirs(simulator)["cross@example.com"] == "COMPLAINT"
-    assert said("push", "--yes", "--output", "json") == {"put": 0, "listed": 7}
+    assert said("push", "--yes", "--output", "json") == {"put": 0, "refused": 0, "listed": 7}
+
+
+def test_an_address_that_ses_takes_for_none_holds_no_other_up(
+    said: Any, simulator: SimulatorProcess, in_folder: Path
+) -> None:
+    spelled_by_a_server = "rfc822;ann@example.com, b@example.com"
+    bounced = MailEvent(
+        bytes(16), EventType.BOUNCE, "m", 1.0, 1.0, "c" * 26, 1, (spelled_by_a_server,), BounceKind.PERMANENT
+    )
+    Store.at(in_folder / "store").events.record([bounced], 2.0)
+    said("add", "zoe@example.com", "--reason", "bounce")
+    assert said("push", "--yes", "--output", "json") == {"put": 1, "refused": 1, "listed": 0}
+    assert theirs(simulator) == {"zoe@example.com": "BOUNCE"}
+    assert said("push", "--yes", "--output", "json") == {"put": 0, "refused": 1, "listed": 1}
 
 
 def test_a_sync_that_broke_off_goes_on(
@@ -164,6 +179,46 @@ def test_a_sync_that_broke_off_goes_on(
     assert said("sync", "--output", "json") == {"read": 6, "added": 0, "resumed": False}
     kept.write_text(json.dumps({"of": [simulator.url, REGION], "at": time.time(), "token": "no token of theirs"}))
     assert said("sync", "--output", "json") == {"read": 6, "added": 0, "resumed": False}
+
+
+def test_a_sync_that_gets_no_further_ends(
+    in_folder: Path, said: Any, simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SES takes no token of its own: whoever begins anew gets to the same page for ever."""
+    monkeypatch.setattr(suppression, "PAGE_SIZE", 2)
+    for number in range(6):
+        account(simulator).put_suppressed_destination(EmailAddress=f"u{number}@example.com", Reason="BOUNCE")
+    refused = {"fault": "http", "operation": "ListSuppressedDestinations", "status": 400, "code": "BadRequestException"}
+    # It is read to the second page, then to the third, and then no further than that.
+    simulator.rules([refused | {"first_request": n, "last_request": n} for n in (2, 5, 8)])
+    why = said("sync", code=2)
+    assert "its list of suppressions breaks off after 4 of its addresses" in why
+    assert "BadRequestException" in why
+    assert set(listed(said)) == {f"u{number}@example.com" for number in range(4)}, "what was read is kept"
+    simulator.rules([])
+    assert said("sync", "--output", "json") == {"read": 2, "added": 2, "resumed": True}
+    assert len(listed(said)) == 6
+    # A token that was kept, refused, is no reading from the beginning.
+    (in_folder / "store" / "suppression-sync.json").write_text(
+        json.dumps({"of": [simulator.url, REGION], "at": time.time(), "token": "x"})
+    )
+    simulator.rules([refused | {"first_request": n, "last_request": n} for n in (1, 3)])
+    assert said("sync", "--output", "json") == {"read": 6, "added": 0, "resumed": False}
+
+
+def test_a_push_reads_the_account_s_list_as_a_sync_does(
+    said: Any, simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suppression, "PAGE_SIZE", 2)
+    for number in range(6):
+        account(simulator).put_suppressed_destination(EmailAddress=f"u{number}@example.com", Reason="BOUNCE")
+    said("add", "u7@example.com", "--reason", "bounce")
+    refused = {"fault": "http", "operation": "ListSuppressedDestinations", "status": 400, "code": "BadRequestException"}
+    simulator.rules([refused | {"first_request": n, "last_request": n} for n in (2, 4)])
+    assert "breaks off after 2 of its addresses" in said("push", "--yes", code=2)
+    assert len(theirs(simulator)) == 6
+    simulator.rules([refused | {"first_request": 2, "last_request": 2}])
+    assert said("push", "--yes", "--output", "json") == {"put": 1, "refused": 0, "listed": 6}
 
 
 def test_an_account_that_does_not_know_it_says_so(said: Any, simulator: SimulatorProcess) -> None:

@@ -16,7 +16,7 @@ from bulksend.config import Settings, load_campaign
 from bulksend.errors import CampaignUnknownError, UsageError
 from bulksend.event import BounceKind, EventType, MailEvent, Suppression, SuppressionReason
 from bulksend.model import Campaign, SettlementVerdict
-from bulksend.report import Trace
+from bulksend.report import Trace, trace_facts
 from bulksend.simulator import SimulatorProcess
 from bulksend.worker import Store
 from bulksend.worker.settlement import settle
@@ -117,8 +117,10 @@ def test_one_store_from_sending_to_what_events_say(desk: Desk) -> None:
 
     for asked in (message_id := desk.message_id(3), f"<{message_id}@email.amazonses.com>"):
         by_id = desk.trace(asked)
-        assert by_id.answers == (bounced,)
+        assert by_id.answers == (bounced.replace("row 3:", "row 3, c@example.com:"),), "it tells whose mail it was"
         assert kinds(by_id) == ["request", "answer", "event"]
+        assert trace_facts(by_id)["mails"] == [{"campaign": "launch", "row": 3, "address": "c@example.com"}]
+    assert trace_facts(desk.trace("c@example.com"))["mails"] == trace_facts(by_id)["mails"]
 
     assert [desk.trace(asked).known for asked in ("nobody@example.com", "0" * 60, "%", "who")] == [False] * 4
 
@@ -166,7 +168,7 @@ def test_a_mail_that_only_an_event_names(on_sqlite: Callable[..., Desk]) -> None
     desk.report(EventType.DELIVERY, 1, name="second", message_id="0107-seen-in-an-event")
     found = desk.trace("0107-seen-in-an-event")
     assert [step.campaign for step in found.steps] == ["second"] * 3
-    assert "second, row 1: yes, it was delivered at" in found.answers[0]
+    assert f"second, row 1, {LOST}: yes, it was delivered at" in found.answers[0]
 
 
 def test_only_one_campaign_is_searched_where_that_is_asked_for(on_sqlite: Callable[..., Desk]) -> None:
@@ -185,6 +187,9 @@ def test_who_was_removed_is_not_found_and_a_pruned_list_says_so(on_sqlite: Calla
     message_id = desk.message_id(3)
     worker.forget(desk.store, "c@example.com")
     assert not desk.trace("c@example.com").known
+    assert (
+        desk.trace(message_id).answers[0].startswith("launch, row 3, of somebody removed by bulksend forget: accepted")
+    )
     worker.prune(desk.store, desk.campaign())
     gone = desk.trace("ada@xn--bcher-kva.example")
     assert (gone.known, "was removed by bulksend prune" in gone.notes[0]) == (False, True)
@@ -199,6 +204,27 @@ def test_who_is_suppressed_and_in_no_list_is_known(on_sqlite: Callable[..., Desk
     found = desk.trace("X@example.com")
     assert (found.known, found.answers) == (True, ("X@example.com: it is not in the list of launch",))
     assert "suppressed (complaint)" in found.notes[0]
+
+
+def test_the_events_tell_whose_mail_it_was_where_the_list_is_gone(on_sqlite: Callable[..., Desk]) -> None:
+    desk = on_sqlite()
+    message_id = desk.message_id(1)
+    desk.report(EventType.BOUNCE, 1, bounce=BounceKind.PERMANENT, recipients=("a@example.com",))
+    for file in (desk.store.folder / "snapshots").iterdir():
+        file.unlink()
+    found = desk.trace(message_id)
+    assert "which row it was for cannot be told" in found.notes[0]
+    assert found.answers[0].startswith("launch, a@example.com: accepted by SES")
+
+
+def test_who_left_by_our_link_is_told_so(desk: Desk) -> None:
+    campaign = desk.campaign()
+    one = Suppression("c@example.com", SuppressionReason.UNSUBSCRIBE, "campaign launch", campaign.created_at + 60)
+    desk.store.events.unsubscribe(campaign.id, 3, one)
+    for asked in ("c@example.com", desk.message_id(3)):
+        found = desk.trace(asked)
+        assert kinds(found) == ["request", "answer", "unsubscription"]
+        assert (found.steps[-1].row, found.steps[-1].at) == (3, one.at)
 
 
 def test_nothing_is_asked_about_an_empty_text(on_sqlite: Callable[..., Desk]) -> None:

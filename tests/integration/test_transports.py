@@ -484,6 +484,57 @@ def test_many_at_once_get_each_their_own_answer(kind: str) -> None:
     assert run(main()) == [AllAccepted([f"m{n}"]) for n in range(60)]
 
 
+def test_clients_of_refused_credentials_do_not_add_up() -> None:
+    """As where one Region of two denies: each refusal has another client opened. A call under way keeps its own."""
+    denied = error(403, {"message": "no"}, "x-amzn-errortype: AccessDeniedException")
+    living: set[int] = set()
+
+    async def main() -> tuple[Answer, list[int]]:
+        reached, goes_on = asyncio.Event(), asyncio.Event()
+
+        async def behave(guest: Guest) -> None:
+            living.add(guest.number)
+            try:
+                while True:
+                    await guest.request()
+                    if guest.number == 1:
+                        reached.set()
+                        await goes_on.wait()
+                    await guest.write(answer_bytes(TWO) if guest.number == 1 else denied)
+            finally:
+                living.discard(guest.number)
+
+        open_then = []
+        async with serving(behave) as server, opened("compatible", access_to(server.url)) as transport:
+            under_way = asyncio.create_task(transport.send(ENTRIES, NO_DEADLINE_S))
+            await reached.wait()
+            for generation in range(6):
+                assert await transport.renew_credentials(generation) == generation + 1
+                refused = await transport.send(ENTRIES, NO_DEADLINE_S)
+                assert isinstance(refused, Refused)
+                assert refused.generation == generation + 1
+                await breathe()
+                open_then.append(len(living))
+            goes_on.set()
+            answer = await under_way
+            await transport.renew_credentials(6)
+            await transport.send(ENTRIES, NO_DEADLINE_S)
+            await breathe()
+            return answer, [*open_then, len(living)]
+
+    answer, open_then = run(main())
+    assert answer == ACCEPTED
+    assert open_then == [2] * 6 + [1]
+    assert not living
+
+
+def test_whoever_is_sent_by_an_endpoint_says_so() -> None:
+    to_both = PREFIX.replace(b"{", b'{"EndpointId":"abc12345.xyz",', 1)
+    access = access_to("http://127.0.0.1:1")
+    found = [CompatibleTransport(access, prefix, SUFFIX, max_connections=1) for prefix in (PREFIX, to_both)]
+    assert [transport.by_endpoint for transport in found] == [False, True]
+
+
 @pytest.mark.parametrize(("lifetime_s", "connections"), [(60.0, 1), (0.0, 5)])
 def test_no_request_begins_on_a_connection_that_is_too_old(
     monkeypatch: pytest.MonkeyPatch, lifetime_s: float, connections: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,19 @@ def test_counts_stand_beside_each_other(page: Path) -> None:
     assert "All mails of the configuration set marketing in eu-west-1" in "".join(found.text)
     assert run(["report", "launch"]) == 0
     assert "By SES's own count" not in page.read_text("utf-8")
+
+
+@pytest.mark.usefixtures("page")
+def test_programs_are_told_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    sent()
+    for options, asked in ((["--ses"], True), ([], False)):
+        capsys.readouterr()
+        assert run(["report", "launch", *options, "--output", "json"]) == 0
+        by_ses = json.loads(capsys.readouterr().out)["by_ses"]
+        assert (by_ses is not None) == asked
+        if asked:
+            assert (by_ses["counts"]["SEND"], by_ses["regions"], by_ses["faults"]) == (40, [REGION], [])
+            assert by_ses["configuration_set"] == "marketing"
 
 
 def test_what_ses_does_not_tell_is_said(page: Path, simulator: SimulatorProcess) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import string
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import example, given
@@ -16,9 +16,11 @@ from bulksend.admin.asked import Key, read_path, read_query
 from bulksend.admin.entrance import Entrance, is_loopback
 from bulksend.admin.refusals import RefusedError, refusal_of
 from bulksend.admin.routes import CAMPAIGN_NAME, ROUTES, find
+from bulksend.cli.app import Fates
 from bulksend.config.fields import campaign_name
 from bulksend.errors import BulksendError, CampaignUnknownError, ConfigError, HaltedError
 from bulksend.model import Halt
+from bulksend.report import FATES
 from bulksend.worker.results import STATES
 
 TOKEN = "0123456789abcdef-token"
@@ -266,6 +268,7 @@ def test_the_document_says_whether_a_token_is_needed(token_needed: bool) -> None
 def test_states_are_the_workers() -> None:
     route = next(route for route in ROUTES if route.path.endswith("/results"))
     assert sorted(route.query["state"].values) == sorted(STATES)
+    assert route.query["fate"].values == tuple(FATES.values()) == get_args(Fates)
 
 
 @given(st.text(string.ascii_letters + string.digits + "._-/ %\n\0ä", max_size=70))

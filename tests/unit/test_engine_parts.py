@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from bulksend.engine.backlog import PARK_AFTER_S, Backlog
 from bulksend.engine.circuit import Circuit
 from bulksend.engine.flight import FlightSize
-from bulksend.engine.remedies import MAX_SEARCHED, without_addresses
+from bulksend.engine.remedies import (
+    MAX_SEARCHED,
+    account_halt,
+    campaign_halt,
+    clock_halt,
+    credentials_halt,
+    doubtful_probes_halt,
+    streak_halt,
+    without_addresses,
+)
 from bulksend.engine.streak import RefusalStreak
 from bulksend.ledger import Ledger
 from bulksend.model import Batch, BatchKind, Chunk, EntryOutcome, EntryState, Verdict
@@ -262,3 +271,22 @@ def test_an_address_that_is_cut_in_two_does_not_survive(before: str, address: st
 @pytest.mark.parametrize("text", ["a" * 20_000 + " @", '"' * 20_000 + "@", '\\"' * 10_000 + "@", "=40" * 9000 + "@"])
 def test_a_long_text_is_not_searched_to_its_end(text: str) -> None:
     assert len(without_addresses(text)) <= MAX_SEARCHED + 1
+
+
+def test_remedies_leave_it_to_whoever_shows_them_how_to_go_on() -> None:
+    """A campaign is resumed, whoever sends it then; a rehearsal is not."""
+    said = ["template", "ConfigurationSetSendingPaused", "configuration set", "pool", "mail from", "what nobody knows"]
+    halts = [campaign_halt(one, "") for one in said]
+    halts += [make("X", "") for make in (account_halt, credentials_halt)]
+    halts += [credentials_halt("X", "", by_endpoint=True), clock_halt(by_endpoint=True)]
+    halts += [clock_halt(), doubtful_probes_halt(), streak_halt("X", "", 20)]
+    assert [halt.remedy for halt in halts if "send again" in halt.remedy or "resume" in halt.remedy] == []
+
+
+def test_what_is_said_of_an_endpoint_is_said_where_ses_names_one() -> None:
+    gone = ("NotFoundException", "Multi-region endpoint abc12345.xyz does not exist.")
+    assert campaign_halt(*gone, endpoint_remedy="Cancel it.").remedy == "Cancel it."
+    assert streak_halt("BadRequestException", "EndpointId: not READY", 20, "Cancel it.").remedy == "Cancel it."
+    for other in (("TemplateDoesNotExist", ""), ("UnknownOperationException", "The endpoint has no such operation")):
+        assert campaign_halt(*other, endpoint_remedy="Cancel it.") == campaign_halt(*other)
+    assert campaign_halt(*gone).remedy.startswith("See that the template")

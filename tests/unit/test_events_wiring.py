@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from bulksend.events.wiring import Statement, Via, Wiring, grants, statements_of, with_statement
+from bulksend.events.wiring import Statement, Via, Wiring, denial, grants, statements_of, with_statement
 
 WIRING = Wiring("aws", "eu-west-1", "123456789012", "marketing", "marketing-events", Via.SNS)
 QUEUE = WIRING.queue_statement(WIRING.queue_arn)
@@ -70,6 +70,75 @@ def test_what_lets_the_topic_in(changed: dict[str, Any], *, enough: bool) -> Non
     assert grants(like(QUEUE, **changed), QUEUE) is enough
 
 
+def denying(**other: Any) -> dict[str, Any]:
+    """Nobody may do anything, but as it says otherwise."""
+    whole = {"Sid": "No", "Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Resource": WIRING.queue_arn, **other}
+    return {name: value for name, value in whole.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("changed", "may"),
+    [
+        ({}, True),
+        ({"Effect": "Allow"}, False),
+        # Who
+        ({"Principal": {"AWS": "*"}}, True),
+        ({"Principal": {"AWS": "arn:aws:iam::123456789012:root"}}, False),
+        ({"Principal": {"Service": "sns.amazonaws.com"}}, True),
+        ({"Principal": {"Service": ["ses.amazonaws.com"]}}, False),
+        ({"Principal": None, "NotPrincipal": {"AWS": "arn:aws:iam::123456789012:root"}}, True),
+        ({"Principal": None, "NotPrincipal": {"Service": "sns.amazonaws.com"}}, False),
+        # What
+        ({"Action": ["sqs:DeleteQueue", "SQS:Send*"]}, True),
+        ({"Action": "sqs:DeleteQueue"}, False),
+        ({"Action": None, "NotAction": "sqs:ReceiveMessage"}, True),
+        ({"Action": None, "NotAction": ["sqs:SendMessage"]}, False),
+        ({"Resource": "*"}, True),
+        ({"Resource": WIRING.dead_arn}, False),
+        ({"Resource": None, "NotResource": WIRING.dead_arn}, True),
+        ({"Resource": None, "NotResource": "arn:aws:sqs:*:123456789012:marketing-*"}, False),
+        # When: one condition that is certainly not met is enough.
+        ({"Condition": {"StringNotEquals": {"aws:SourceVpce": "vpce-1"}}}, True),
+        ({"Condition": {"StringNotEquals": {"aws:PrincipalOrgID": "o-1"}}}, True),
+        ({"Condition": {"NumericLessThan": {"aws:SourceAccount": "1"}}}, True),
+        ({"Condition": {"Bool": {"aws:SecureTransport": "false"}}}, False),
+        ({"Condition": {"Bool": {"aws:SecureTransport": False}}}, False),
+        ({"Condition": {"Bool": {"aws:SecureTransport": ["true", "false"]}}}, True),
+        ({"Condition": {"BoolIfExists": {"aws:PrincipalIsAWSService": "false"}}}, False),
+        ({"Condition": {"Bool": {"aws:PrincipalIsAWSService": True}}}, True),
+        (
+            {
+                "Condition": {
+                    "StringNotEqualsIfExists": {"aws:PrincipalOrgID": "o-1"},
+                    "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
+                }
+            },
+            False,
+        ),
+        ({"Condition": {"StringNotEquals": {"AWS:SourceAccount": "123456789012"}}}, False),
+        ({"Condition": {"StringNotEquals": {"aws:SourceAccount": ["1", 123456789012]}}}, False),
+        ({"Condition": {"StringNotEquals": {"aws:SourceAccount": "210987654321"}}}, True),
+        ({"Condition": {"StringEquals": {"aws:SourceAccount": "210987654321"}}}, False),
+        ({"Condition": {"ArnNotLike": {"aws:SourceArn": "arn:aws:sns:*:*:marketing-*"}}}, False),
+        ({"Condition": {"ArnNotEquals": {"aws:SourceArn": "arn:aws:sns:eu-west-1:123456789012:other"}}}, True),
+        ({"Condition": {"StringNotEquals": {"aws:SourceAccount": "${aws:PrincipalAccount}"}}}, True),
+        ({"Condition": {"StringNotEquals": {"aws:PrincipalServiceName": ["sns.amazonaws.com"]}}}, False),
+        ({"Condition": []}, True),
+    ],
+)
+def test_what_may_keep_the_topic_out(changed: dict[str, Any], *, may: bool) -> None:
+    statements = [OTHER, QUEUE, denying(**changed)]
+    assert denial(policy(*statements), QUEUE) == ("No" if may else "")
+    assert denial(policy(*reversed(statements)), QUEUE) == ("No" if may else "")
+
+
+def test_a_denial_without_a_name_is_told_by_its_place() -> None:
+    assert denial(policy(QUEUE, denying(Sid=None)), QUEUE) == "the statement number 2"
+    everybody = {"Sid": "No", "Effect": "Deny", "Principal": "*", "Action": "sns:*", "Resource": "*"}
+    assert denial(policy(TOPIC, everybody), TOPIC) == "No"
+    assert denial("", QUEUE) == denial("{", QUEUE) == ""
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "3", '"x"', '{"Statement": 3}', '{"Statement": [3]}', "{}"])
 def test_what_is_no_policy_is_no_surprise(text: str) -> None:
     assert statements_of(text) is None
@@ -93,6 +162,7 @@ STATEMENTS = some.lists(
 def test_a_statement_that_is_added_grants_and_leaves_the_others(others: list[dict[str, Any]]) -> None:
     before = policy(*others)
     grants(before, QUEUE)  # whatever is in it
+    denial(before, QUEUE)
     after = with_statement(before, QUEUE)
     *kept, added = json.loads(after)["Statement"]
     assert kept == others

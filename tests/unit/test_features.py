@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import botocore.session
@@ -13,7 +14,6 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "FEATURES.md").read_text("utf-8")
 NOT_IN_THIS_SDK = {"GetEmailAddressInsights"}
 """In the reference, and in no model that is installed."""
-OURS = [file for file in (ROOT / "bulksend").rglob("*.py") if "simulator" not in file.parts]
 
 
 def section(title: str) -> str:
@@ -38,10 +38,19 @@ def operations() -> set[str]:
     return set(model.operation_names) | NOT_IN_THIS_SDK
 
 
+@cache
+def ours() -> dict[str, frozenset[str]]:
+    """The words of each file of the engine."""
+    return {
+        str(file.relative_to(ROOT)): frozenset(re.findall(r"\w+", file.read_text("utf-8")))
+        for file in (ROOT / "bulksend").rglob("*.py")
+        if "simulator" not in file.parts
+    }
+
+
 def calls(operation: str) -> list[str]:
     """The files in which the engine calls it."""
-    method = re.compile(rf"\b{xform_name(operation)}\b")
-    return [str(file.relative_to(ROOT)) for file in OURS if method.search(file.read_text("utf-8"))]
+    return [file for file, words in ours().items() if xform_name(operation) in words]
 
 
 def test_every_operation_has_one_row() -> None:

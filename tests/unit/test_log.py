@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from bulksend.worker.log import configure_log
+from bulksend.facts import CampaignHalted
+from bulksend.model import Halt
+from bulksend.worker.log import RunLog, configure_log
 
 
 @pytest.fixture(autouse=True)
@@ -31,3 +33,13 @@ def test_standard_error_may_be_exchanged_or_closed(monkeypatch: pytest.MonkeyPat
     assert json.loads(second.getvalue())["event"] == "two"
     second.close()
     log.warning("three")
+
+
+def test_a_halt_is_told_with_its_reason_and_without_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", said)
+    configure_log("warning", "json")
+    RunLog("launch").observe(CampaignHalted(Halt("SES refused: <a.b@example.com> is not verified", "Verify it.")))
+    line = json.loads(said.getvalue())
+    assert (line["event"], line["campaign"], line["scope"]) == ("halted", "launch", "campaign")
+    assert (line["reason"], line["remedy"]) == ("SES refused: <[address]> is not verified", "Verify it.")

@@ -477,6 +477,61 @@ def test_nothing_halts_by_an_old_answer_when_the_account_may_send_again() -> Non
     run(quota, main)
 
 
+def test_nothing_halts_by_what_was_said_just_before_it_was_asked() -> None:
+    """Sending was enabled again, and the campaign resumed, within a second of GetAccount's answer."""
+    quota = Quota(10.0)
+    quota.enabled = False
+
+    async def main(pacer: QuotaPacer) -> None:
+        await asyncio.sleep(10.0)
+        with pytest.raises(HaltedError):
+            await pacer.acquire(1)
+        await asyncio.sleep(0.1)
+        quota.enabled = True
+        await pacer.acquire(1)
+        assert now() < 12.0
+
+    run(quota, main)
+
+
+def test_what_was_asked_for_before_does_not_halt_either_though_it_is_answered_afterwards() -> None:
+    quota = Quota(10.0)
+    quota.enabled = False
+
+    async def main(pacer: QuotaPacer) -> None:
+        await asyncio.sleep(10.0)
+        asked = asyncio.Event()
+
+        async def slowly() -> AccountStatus:
+            said = await quota.read()
+            asked.set()
+            await asyncio.sleep(0.2)
+            return said
+
+        pacer._read_account = slowly
+        reading = asyncio.create_task(pacer.refresh())
+        await asked.wait()
+        quota.enabled = True
+        await pacer.acquire(1)
+        await reading
+
+    run(quota, main)
+
+
+def test_who_has_waited_long_does_not_halt_by_what_was_said_meanwhile() -> None:
+    quota = Quota(10.0)
+
+    async def main(pacer: QuotaPacer) -> None:
+        both = asyncio.gather(pacer.acquire(200), pacer.acquire(1))
+        await asyncio.sleep(5.0)
+        quota.enabled = False
+        await pacer.refresh()
+        quota.enabled = True
+        await both
+
+    run(quota, main)
+
+
 def test_a_halt_is_by_one_more_reading_and_no_more() -> None:
     quota = Quota(10.0)
     quota.enabled = False
@@ -484,13 +539,14 @@ def test_a_halt_is_by_one_more_reading_and_no_more() -> None:
     async def main(pacer: QuotaPacer) -> None:
         await asyncio.sleep(10.0)
         before = quota.reads
-        for _ in range(3):
-            with pytest.raises(HaltedError):
-                await pacer.acquire(1)
-        assert quota.reads == before + 1
+        halted = await asyncio.gather(*(pacer.acquire(1) for _ in range(3)), return_exceptions=True)
+        assert [type(one) for one in halted] == [HaltedError] * 3
+        assert quota.reads == before + 1, "it was asked for after all of them had come"
         quota.down = True
         await asyncio.sleep(20.0)
+        began_s = now()
         with pytest.raises(HaltedError):
             await pacer.acquire(1)
+        assert now() - began_s <= 1.0, "no answer is awaited for ever"
 
     run(quota, main)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,14 @@ def verbs_of(group: App, before: tuple[str, ...] = ()) -> dict[tuple[str, ...], 
     return found
 
 
-VERBS = verbs_of(app)
-GROUPS = {words[:1] for words in VERBS if len(words) > 1}
+@cache
+def verbs() -> dict[tuple[str, ...], set[str]]:
+    """All of them: not before they are needed, since every process that runs tests imports this file."""
+    return verbs_of(app)
+
+
+def groups() -> set[tuple[str, ...]]:
+    return {words[:1] for words in verbs() if len(words) > 1}
 
 
 def code_of(text: str) -> str:
@@ -63,11 +70,11 @@ def test_every_command_of_a_page_is_one(page: Path) -> None:
         words = command.split()
         if words[0] == PLACEHOLDER:
             continue
-        verb = tuple(words[: 2 if (words[0],) in GROUPS else 1])
-        if verb not in VERBS:
+        verb = tuple(words[: 2 if (words[0],) in groups() else 1])
+        if verb not in verbs():
             wrong.append(f"bulksend {command}")
             continue
-        wrong += [f"bulksend {command}: {option}" for option in OPTION.findall(command) if option not in VERBS[verb]]
+        wrong += [f"bulksend {command}: {option}" for option in OPTION.findall(command) if option not in verbs()[verb]]
     assert wrong == []
 
 
@@ -77,14 +84,14 @@ ONLY_OURS = [page for page in PAGES if page.name != "DEPLOYMENT.md"]
 
 @pytest.mark.parametrize("page", ONLY_OURS, ids=[page.name for page in ONLY_OURS])
 def test_every_option_of_a_page_is_one_of_some_verb(page: Path) -> None:
-    known = set().union(*VERBS.values())
+    known = set().union(*verbs().values())
     assert sorted(set(OPTION.findall(code_of(page.read_text("utf-8")))) - known) == []
 
 
 def test_every_verb_is_on_some_page() -> None:
     code = [code_of(page.read_text("utf-8")) for page in PAGES]
     missing = []
-    for words in VERBS:
+    for words in verbs():
         if len(words) == 1:
             shown = any(re.search(rf"\b{words[0]}\b", text) for text in code)
         else:
@@ -97,7 +104,7 @@ def test_every_verb_is_on_some_page() -> None:
 def test_the_pages_have_commands() -> None:
     named = {command.split()[0] for page in PAGES for command in commands_in(page.read_text("utf-8"))}
     assert {"plan", "send", "status", "results", "resolve", "simulate", "template"} <= named
-    assert len(VERBS) > len(GROUPS)
+    assert len(verbs()) > len(groups())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])

@@ -511,16 +511,52 @@ def test_nothing_halts_by_an_old_answer_when_the_account_may_send_again() -> Non
     run(row, main)
 
 
+def test_nothing_halts_by_what_was_said_just_before_it_was_asked() -> None:
+    """Sending was enabled again, and the campaign resumed, within a second of GetAccount's answer."""
+    row = Row(10.0, enabled=False)
+
+    async def main(*pacers: SharedPacer) -> None:
+        await asyncio.sleep(10.0)
+        with pytest.raises(HaltedError):
+            await pacers[0].acquire(1)
+        await asyncio.sleep(0.1)
+        row.enabled = True
+        await asyncio.gather(*(pacer.acquire(1) for pacer in pacers))
+        assert now() < 13.0
+
+    run(row, main, 2)
+
+
+def test_what_was_asked_for_before_does_not_halt_either_though_it_is_answered_afterwards() -> None:
+    row = Row(10.0, enabled=False)
+
+    async def main(pacer: SharedPacer) -> None:
+        await asyncio.sleep(10.0)
+        asked = asyncio.Event()
+
+        async def slowly() -> AccountStatus:
+            said = await row.read()
+            asked.set()
+            await asyncio.sleep(0.2)
+            return said
+
+        pacer._read_account = slowly
+        await asked.wait()  # 30 s after the one before
+        row.enabled = True
+        await pacer.acquire(1)
+
+    run(row, main)
+
+
 def test_a_halt_is_by_one_more_reading_and_no_more() -> None:
     row = Row(10.0, enabled=False)
 
     async def main(pacer: SharedPacer) -> None:
         await asyncio.sleep(10.0)
         before = row.reads
-        for _ in range(3):
-            with pytest.raises(HaltedError):
-                await pacer.acquire(1)
-        assert row.reads == before + 1
+        halted = await asyncio.gather(*(pacer.acquire(1) for _ in range(3)), return_exceptions=True)
+        assert [type(one) for one in halted] == [HaltedError] * 3
+        assert row.reads == before + 1, "it was asked for after all of them had come"
         row.down = True
         await asyncio.sleep(20.0)
         began_s = now()

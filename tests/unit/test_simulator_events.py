@@ -20,7 +20,7 @@ from bulksend.simulator.event_fates import Fates
 from bulksend.simulator.event_mails import Mail, mails
 from bulksend.simulator.event_shapes import NAMES, Fate, event, garbage, message, read_fate, read_type
 from bulksend.simulator.faults import FaultBook, Rule
-from bulksend.simulator.queue import Credentials
+from bulksend.simulator.queue import Credentials, region_of
 from bulksend.simulator.settings import SimulatorSettings
 from tests.simulated_ses import CAMPAIGN, bulk
 
@@ -387,3 +387,16 @@ def test_credentials_are_the_environments_where_it_has_a_pair() -> None:
     assert Credentials.of(pair) == ("AKIAEXAMPLE", "s", "")
     assert Credentials.of(pair | {"AWS_SESSION_TOKEN": "t"}) == ("AKIAEXAMPLE", "s", "t")
     assert Credentials.of({"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE"}).key_id == "AKIAIOSFODNN7EXAMPLE"
+
+
+def test_the_region_of_a_queue() -> None:
+    """The tutorial sets bulksend's own variable alone; a queue of another Region would not be found."""
+    queue = "http://127.0.0.1:4566/000000000000/events"
+    both = {"BULKSEND_AWS_REGION": "eu-west-1", "AWS_REGION": "eu-north-1"}
+    assert region_of("http://sqs.ap-southeast-2.localhost:4566/000000000000/events", both) == "ap-southeast-2"
+    assert region_of("https://sqs.us-gov-west-1.amazonaws.com/123456789012/events", both) == "us-gov-west-1"
+    assert region_of("http://127.0.0.1:4566/queue/eu-west-3/000000000000/events", both) == "eu-west-3"
+    assert region_of(queue, both) == "eu-west-1"
+    assert region_of(queue, {"BULKSEND_AWS_REGION": "", "AWS_REGION": "eu-north-1"}) == "eu-north-1"
+    assert region_of(queue, {"AWS_DEFAULT_REGION": "eu-north-1"}) == "eu-north-1"
+    assert region_of(f"{queue}-eu-west-1", {}) == "us-east-1"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bulksend.admin import Unsubscribed, unsubscribe
 from bulksend.config import UnsubscribeTable, load_campaign, load_settings
-from bulksend.errors import ConfigError, JournalError
+from bulksend.errors import CampaignUnknownError, ConfigError, JournalError
 from bulksend.recipients import Mapping, SnapshotReader, take_snapshot
 from bulksend.worker import Store
 from bulksend.worker.one_click import (
@@ -283,13 +283,17 @@ def test_who_follows_a_broken_link_gets_a_page() -> None:
 
 
 def test_a_store_that_is_away_is_told_to_come_again_later() -> None:
-    office = TokensInMemory({"good": JournalError("secret"), "odd": ValueError("secret")})
-    with public_face_in_thread(office=office) as face:
-        for token in ("good", "odd"):
+    failures = {"good": JournalError("secret"), "odd": ValueError("secret"), "lost": CampaignUnknownError("secret")}
+    with public_face_in_thread(office=TokensInMemory(failures)) as face:
+        for token in failures:
             answer = face.ask("POST", f"/u/{token}", ONE_CLICK, FORM)
             assert (answer.status, answer.headers["retry-after"]) == (503, "600")
             assert "secret" not in answer.body.decode()
-        assert face.faults == [("JournalError", "unsubscribe"), ("ValueError", "unsubscribe")]
+        assert face.faults == [
+            ("JournalError", "unsubscribe"),
+            ("ValueError", "unsubscribe"),
+            ("CampaignUnknownError", "unsubscribe"),
+        ]
 
 
 def test_more_than_anybody_needs_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:

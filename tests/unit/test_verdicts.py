@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from bulksend.event import EventType
 from bulksend.model import AccountStatus, Binding, CampaignState, Halt
-from bulksend.pacing import PaceSettings
+from bulksend.pacing import PaceSettings, steps_left
 from bulksend.report import Check, Level, checks_facts, verdict_of
+from bulksend.safety import RampStep
 from bulksend.ses.account import AccountDetails
 from bulksend.ses.identities import Identity, identities_for
 from bulksend.ses.inquiry import Cause, Unknown
@@ -223,7 +224,8 @@ def test_what_is_wrong_is_said_once_with_what_to_do(found: Examined, name: str, 
     assert verdict_of(judge(found, PaceSettings())) is level
 
 
-def test_a_campaign_of_two_regions_is_looked_at_in_both() -> None:
+def test_a_campaign_of_two_regions_is_looked_at_in_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("botocore.compat.HAS_CRT", True)
     there = replace(HOME, name="us-east-1", template=None)
     sending = replace(SENDING, endpoint_id="abc.def")
     found = replace(SOUND, sending=sending, endpoint="READY", others=(there,))
@@ -297,8 +299,52 @@ def test_what_does_not_fit_waits_for_days() -> None:
     outlook = Outlook(120_000, 500.0, 20_000.0, 50_000.0)
     assert outlook.waits == 2
     assert outlook.takes_s == 2 * DAY_S + 100
-    assert "up to 2.0 days" in fit_check(outlook, on_top="not counting its ramp").says
-    assert fit_check(outlook, on_top="not counting its ramp").says.endswith("; not counting its ramp")
+    assert "up to 2.0 days" in fit_check(outlook, on_top="not counting its canary").says
+    assert fit_check(outlook, on_top="not counting its canary").says.endswith("; not counting its canary")
+
+
+@pytest.mark.parametrize(
+    ("steps", "recipients", "room", "takes_s", "waits"),
+    [
+        (("1000/day for 1 day",), 6000, None, DAY_S + 10, 0),
+        (("1000/day for 1 day",), 500, None, DAY_S / 2, 0),
+        (("10/s for 1 min", "100/s for 1 min"), 600 + 6000 + 5000, None, 60 + 60 + 10, 0),
+        (("10000/s for 1 min",), 30_000, None, 60, 0),
+        (("10/s for 1 h",), 36_000 + 50_000, 36_100.0, DAY_S + 3600 + 99.8, 1),
+        (("10000/day for 3 days",), 40_000, 20_000.0, 3 * DAY_S + 20, 0),
+        (("10000/day for 3 days",), 27_000, 5_000.0, 3 * DAY_S + 4, 1),
+    ],
+)
+def test_a_ramp_takes_its_time(
+    steps: tuple[str, ...], recipients: int, room: float | None, takes_s: float, waits: int
+) -> None:
+    ramp = tuple(map(RampStep.parse, steps))
+    outlook = Outlook(recipients, 500.0, room, None if room is None else 50_000.0, ramp)
+    assert (outlook.waits, round(outlook.takes_s, 3)) == (waits, round(takes_s, 3))
+    assert "at 500 a second once its ramp is over" in fit_check(outlook).says
+
+
+def test_what_is_left_of_a_ramp() -> None:
+    first, second = RampStep(10.0, 60.0), RampStep(100.0, 60.0)
+    assert steps_left((first, second), 0.0) == (first, second)
+    assert steps_left((first, second), 45.0) == (RampStep(10.0, 15.0), second)
+    assert steps_left((first, second), 60.0) == (second,)
+    assert steps_left((first, second), 120.0) == ()
+
+
+@given(
+    recipients=st.integers(1, 300_000),
+    rates=st.lists(st.floats(0.5, 2000.0), max_size=4),
+    hours=st.floats(0.1, 60.0),
+    room=st.none() | st.floats(0.0, 50_000.0),
+)
+def test_a_ramp_never_makes_it_sooner(recipients: int, rates: list[float], hours: float, room: float | None) -> None:
+    plain = Outlook(recipients, 500.0, room, None if room is None else 50_000.0)
+    ramped = replace(plain, ramp=tuple(RampStep(rate, hours * 3600) for rate in rates))
+    assert ramped.takes_s >= recipients / 500.0 - 1e-6
+    if room is None:
+        assert ramped.takes_s >= plain.takes_s - 1e-6
+    assert ramped.takes_s <= plain.takes_s + sum(step.for_s for step in ramped.ramp) + 2 * DAY_S
 
 
 def sent_by(outlook: Outlook, sent_before: float, steps: int = 400) -> float:

@@ -58,7 +58,16 @@ CREATE TABLE sent (
     PRIMARY KEY (campaign_id, second)
 ) WITH (fillfactor = 50);
 
--- Rows by what befell them: a type of events, a kind of bounces, 'mails' (anything) or 'copies' (a second message id).
+-- Rows whose reader has unsubscribed by the link in the mail, which is our own: no event of SES tells of that.
+CREATE TABLE unsubscription (
+    campaign_id text NOT NULL,
+    row         bigint NOT NULL,
+    at          double precision NOT NULL,
+    PRIMARY KEY (campaign_id, row)
+);
+
+-- Rows by what befell them: a type of events, a kind of bounces, 'mails' (anything) or 'copies' (two mails,
+-- and SES refused neither).
 CREATE TABLE became (
     campaign_id text NOT NULL,
     what        text NOT NULL,
