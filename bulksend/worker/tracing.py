@@ -7,6 +7,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from bulksend.config import Settings
 from bulksend.errors import BulksendError, SnapshotError, UsageError
@@ -15,7 +16,7 @@ from bulksend.journal.tracing import EntryTrace
 from bulksend.model import Campaign, EntryState, SettlementVerdict, Verdict
 from bulksend.recipients import FORGOTTEN_ADDRESS, SnapshotReader, forgettable, skipped_rows
 from bulksend.report import Step, Trace, TracedMail, TracedRow, answer_of, event_in_words
-from bulksend.ses.inquiry import Inquiry, Unknown
+from bulksend.ses.inquiry import Cause, Inquiry, Unknown
 from bulksend.ses.insights import INSIGHTS_EVERY_S, Insight, read_insights
 from bulksend.worker.access import aws_access
 from bulksend.worker.control import DROPPED
@@ -179,7 +180,7 @@ class _Search:
             try:
                 access = aws_access(settings) if campaign is None else bound_access(campaign, settings)
                 async with Inquiry(access) as inquiry:
-                    told = await inquiry.ask(lambda client, one=message_id: read_insights(client, one))  # type: ignore[misc]
+                    told = await _insights(inquiry, message_id)
             except BulksendError as error:
                 told = Unknown(error.message)
             if isinstance(told, Unknown):
@@ -278,6 +279,15 @@ class _Search:
             events = self._store.events.of_row(campaign.id, row)
             left_at = self._store.events.unsubscribed(campaign.id, [row]).get(row)
         self._mails.append(_Mail(campaign, row, address, entry, events, left_at))
+
+
+async def _insights(inquiry: Inquiry, message_id: str) -> tuple[Insight, ...] | Unknown | None:
+    """Asked twice at most: whoever else asks of this account takes of the one a second as well."""
+    told = await inquiry.ask(partial(read_insights, message_id=message_id))
+    if isinstance(told, Unknown) and told.cause is Cause.THROTTLED:
+        await asyncio.sleep(INSIGHTS_EVERY_S)
+        told = await inquiry.ask(partial(read_insights, message_id=message_id))
+    return told
 
 
 def _whose(mail: _Mail) -> str:

@@ -238,7 +238,7 @@ def test_the_insights_of_ses(on_sqlite: Callable[..., Desk], simulator: Simulato
     assert sorted(kinds(found)) == ["answer", "insight", "insight", "request"]
     assert "yes, it was accepted at" in found.answers[0]
     unknown = desk.trace("0107" * 15, ask_ses=True)
-    assert (unknown.known, "SES has no insights into" in unknown.notes[0]) == (False, True)
+    assert (unknown.known, "SES has no insights into" in unknown.notes[0]) == (False, True), unknown
     nobody = desk.trace("nobody@example.com", ask_ses=True)
     assert "SES was not asked" in nobody.notes[0]
     for status, code, said in (
