@@ -64,7 +64,7 @@ demo: $(SETUP)
 	.venv/bin/bulksend demo
 
 test: $(SETUP) $(MINISTACK)
-	.venv/bin/python -m pytest -n 3 --dist worksteal
+	.venv/bin/python -m pytest -n 4 --dist worksteal
 
 check: $(SETUP)
 	.venv/bin/ruff check
