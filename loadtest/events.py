@@ -45,11 +45,12 @@ NOTES = """
   CPU is of the process that consumes, all of it.
 - Beside: a campaign, and a consumer on the same disk: `bulksend events consume`, or one in the campaign's own event
   loop. Commit is from asking for an intent until it is durable; each figure is the median of the runs, quota the least.
+- chrt --idle 0: the consumer takes the CPU that nobody else wants, so that a sender which wakes up waits for no core.
 - As busy: a process that takes as much CPU as the consumer did, in ten bursts a second, and touches neither disk nor
   store. What a campaign loses beside it, it loses to the machine: two cores, which simulator, queue's server and
   consumer share with it.
 - Goals: at least 3,000 events a second consumed, at least 99 % of the quota used, and, with events in their own
-  process, intents' 99th percentile within twice what it is without events.
+  process (chrt --idle 0), intents' 99th percentile within twice what it is without events.
 """
 RECEIVERS = 10
 RATE_PER_S = 500.0
@@ -58,6 +59,7 @@ WANTED_PER_S = 3000.0
 TIMEOUT_S = 300.0
 STARTED_WITHIN_S = 3.0
 BURSTS_PER_S = 10
+YIELDING = "the same, by chrt --idle 0"
 BUSY_CORE = "as busy a process"
 BUSY = """
 import sys, time
@@ -257,8 +259,11 @@ def in_the_same_process(seconds: float) -> Sent:
     return replace(sent, events_per_s=counter.events / seconds)
 
 
-def in_its_own_process(seconds: float) -> tuple[Sent, float]:
-    """A campaign, and `bulksend events consume`: with the CPU that this takes, as a share of a core."""
+def in_its_own_process(seconds: float, *, yielding: bool = False) -> tuple[Sent, float]:
+    """A campaign, and `bulksend events consume`: with the CPU that this takes, as a share of a core.
+
+    `yielding`: it takes only what nobody else wants of it (chrt --idle 0).
+    """
     with (
         tempfile.TemporaryDirectory(prefix="bulksend-events-") as folder,
         queue_server(int(EVENTS_PER_S * (seconds + 60)), EVENTS_PER_S) as url,
@@ -274,7 +279,10 @@ def in_its_own_process(seconds: float) -> tuple[Sent, float]:
         Path(folder, "config.toml").write_text(settings, "utf-8")
         command = [sys.executable, "-m", "bulksend", "events", "consume", "--config", f"{folder}/config.toml"]
         with running(
-            [*command, "--output", "json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()
+            [*(("chrt", "--idle", "0") if yielding else ()), *command, "--output", "json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
         ) as consumer:
             time.sleep(STARTED_WITHIN_S)
             began_s, before_s = time.monotonic(), cpu_s_of(consumer.pid)
@@ -338,6 +346,7 @@ def beside(made: Report, options: argparse.Namespace) -> None:
         found["nothing"].append(alone(options.seconds))
         apart, share = in_its_own_process(options.seconds)
         found["events, in their own process"].append(apart)
+        found[YIELDING].append(in_its_own_process(options.seconds, yielding=True)[0])
         found[BUSY_CORE].append(beside_a_busy_core(options.seconds, share))
         found["events, in the same process"].append(in_the_same_process(options.seconds))
         for name, (*_, last) in found.items():
@@ -354,9 +363,9 @@ def beside(made: Report, options: argparse.Namespace) -> None:
             events_per_s=report.median([sent.events_per_s for sent in every]),
         )
         made.good = made.good and all(sent.used >= 0.99 and sent.throttled == 0 for sent in every)
-        if name.startswith("events"):
+        if name not in {"nothing", BUSY_CORE}:
             made.good = made.good and all(sent.events_per_s >= WANTED_PER_S for sent in every)
-    made.good = made.good and p99_ms["events, in their own process"] <= 2 * p99_ms["nothing"]
+    made.good = made.good and p99_ms[YIELDING] <= 2 * p99_ms["nothing"]
 
 
 PARTS: dict[str, Callable[[Report, argparse.Namespace], None]] = {"cost": cost, "beside": beside}
