@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
-__all__ = ["BounceKind", "EventType", "MailEvent", "Suppression", "SuppressionReason"]
+__all__ = ["FATES", "BounceKind", "EventType", "MailEvent", "Suppression", "SuppressionReason"]
 
 
 @unique
@@ -26,6 +26,20 @@ class EventType(StrEnum):
     RENDERING_FAILURE = "rendering_failure"
     DELIVERY_DELAY = "delivery_delay"
     SUBSCRIPTION = "subscription"
+
+
+FATES = {
+    EventType.DELIVERY: "delivered",
+    EventType.BOUNCE: "bounced",
+    EventType.COMPLAINT: "complained",
+    EventType.DELIVERY_DELAY: "delayed",
+    EventType.REJECT: "rejected",
+    EventType.RENDERING_FAILURE: "rendering_failed",
+    EventType.OPEN: "opened",
+    EventType.CLICK: "clicked",
+    EventType.SUBSCRIPTION: "unsubscribed",
+}
+"""What is said of a mail, by the event that tells it. That it was sent is said by SES's answer already."""
 
 
 @unique

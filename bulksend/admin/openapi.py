@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulksend.admin.ports import FATES
+from bulksend.event import FATES
 from bulksend.model import CampaignState, EntryState
 
 __all__ = ["document"]
@@ -192,7 +192,7 @@ def _results() -> dict[str, object]:
     fate = _query(
         "fate",
         "Rows of which events tell this; several times for any of several, all rows where it is left out.",
-        {"type": "array", "items": {"enum": list(FATES)}, "uniqueItems": True, "minItems": 1},
+        {"type": "array", "items": {"enum": list(FATES.values())}, "uniqueItems": True, "minItems": 1},
     )
     form = _query("format", "CSV, or a line of JSON a row.", {"enum": ["csv", "jsonl"], "default": "csv"})
     operation = _operation(

@@ -6,21 +6,9 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from enum import Enum, unique
 from typing import Literal, Protocol
 
-__all__ = ["FATES", "Format", "Office", "Unsubscribed", "Unsubscribing"]
+__all__ = ["Format", "Office", "Unsubscribed", "Unsubscribing"]
 
 Format = Literal["csv", "jsonl"]
-FATES = (
-    "delivered",
-    "bounced",
-    "complained",
-    "delayed",
-    "rejected",
-    "rendering_failed",
-    "opened",
-    "clicked",
-    "unsubscribed",
-)
-"""What events tell of a row's mail; on the command line the words are the same."""
 
 
 class Office(Protocol):

@@ -14,9 +14,10 @@ from aiohttp import HttpVersion11, web
 from bulksend.admin.asked import Key, read_json, read_path, read_query, want_json
 from bulksend.admin.listener import Limits, cut, send
 from bulksend.admin.openapi import document
-from bulksend.admin.ports import FATES, Format, Office
+from bulksend.admin.ports import Format, Office
 from bulksend.admin.refusals import Refusal, RefusedError, json_answer
 from bulksend.errors import BulksendError, CampaignUnknownError
+from bulksend.event import FATES
 from bulksend.model import EntryState
 
 __all__ = ["ROUTES", "Asked", "Route", "find"]
@@ -194,7 +195,7 @@ ROUTES = (
         _results,
         {
             "state": Key(STATES, several=True),
-            "fate": Key(FATES, several=True),
+            "fate": Key(tuple(FATES.values()), several=True),
             "format": Key(tuple(_CONTENT_TYPES)),
         },
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulksend.report.became import FATES, Became
+from bulksend.report.became import Became
 from bulksend.report.checks import Check, Level, checks_facts, print_checks, print_prospects, verdict_of
 from bulksend.report.export import write_list, write_results
 from bulksend.report.figures import Durations, Kinds, Rate
@@ -24,7 +24,6 @@ from bulksend.report.trace import (
 )
 
 __all__ = [
-    "FATES",
     "Became",
     "CampaignReport",
     "Check",

@@ -5,22 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from bulksend.event import BounceKind, EventType
+from bulksend.event import FATES, BounceKind, EventType
 
-__all__ = ["EVENTS_UNREAD", "FATES", "Became", "became_facts", "became_in_words"]
+__all__ = ["EVENTS_UNREAD", "Became", "became_facts", "became_in_words"]
 
-FATES = {
-    EventType.DELIVERY: "delivered",
-    EventType.BOUNCE: "bounced",
-    EventType.COMPLAINT: "complained",
-    EventType.DELIVERY_DELAY: "delayed",
-    EventType.REJECT: "rejected",
-    EventType.RENDERING_FAILURE: "rendering_failed",
-    EventType.OPEN: "opened",
-    EventType.CLICK: "clicked",
-    EventType.SUBSCRIPTION: "unsubscribed",
-}
-"""What is said of a mail, by the event that tells it. That it was sent is said by SES's answer already."""
 EVENTS_UNREAD = "the store of events cannot be read"
 
 

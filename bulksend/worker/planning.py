@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -171,12 +171,11 @@ def _plan_anew(  # noqa: PLR0917  what there is to know of it
         )
         campaign = _campaign(campaign_id, file, binding, snapshot, attached, frozen)
         _refuse_empty(campaign, file.recipients.path, snapshot.path)
-        untouched = _untouched(store)
         if not again:
-            _refuse_repetition(campaign, store.journal.campaigns(), untouched)
+            _refuse_repetition(store, campaign, store.journal.campaigns())
         store.shelf.put(snapshot.path)
         store.journal.add(
-            campaign, snapshot.chunks, lambda there: None if again else _refuse_repetition(campaign, there, untouched)
+            campaign, snapshot.chunks, lambda there: None if again else _refuse_repetition(store, campaign, there)
         )
     return Planned(
         campaign,
@@ -331,24 +330,23 @@ def _refuse_empty(campaign: Campaign, path: Path | str, snapshot: Path) -> None:
         )
 
 
-def _untouched(store: Store) -> set[str]:
-    """Ids of campaigns of which nobody got anything, nor ever will."""
-    return {
-        campaign.id
-        for campaign in store.journal.campaigns()
-        if campaign.state is CampaignState.CANCELLED and store.journal.first_sent_at(campaign) is None
-    }
-
-
-def _refuse_repetition(campaign: Campaign, there: Sequence[Campaign], untouched: Container[str]) -> None:
+def _refuse_repetition(store: Store, campaign: Campaign, there: Sequence[Campaign]) -> None:
     for earlier in there:
-        if earlier.name == campaign.name or earlier.id in untouched:
-            continue
-        if earlier.list_digest == campaign.list_digest and _content(earlier) == _content(campaign):
+        if (
+            earlier.name != campaign.name
+            and earlier.list_digest == campaign.list_digest
+            and _content(earlier) == _content(campaign)
+            and not _reached_nobody(store, earlier)
+        ):
             raise CampaignChangedError(
                 f"{campaign.name!r} has the same list and content as {earlier.name!r}",
                 hint="To send the same mail to the same people once more, pass --again.",
             )
+
+
+def _reached_nobody(store: Store, campaign: Campaign) -> bool:
+    """Whether nobody got anything by it, nor ever will."""
+    return campaign.state is CampaignState.CANCELLED and store.journal.first_sent_at(campaign) is None
 
 
 def _content(campaign: Campaign) -> dict[str, str]:

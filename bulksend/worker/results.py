@@ -6,12 +6,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bulksend.errors import EventStoreError, SnapshotError, UsageError
-from bulksend.event import BounceKind
+from bulksend.event import FATES, BounceKind
 from bulksend.journal import Fate
 from bulksend.model import Campaign, CampaignState, EntryReport, EntryState, ResultRow, SettlementVerdict, SkipReason
 from bulksend.outcome import RESEND_AFTER_S
 from bulksend.recipients import FORGOTTEN_ADDRESS, SnapshotReader, skipped_rows
-from bulksend.report import FATES
 from bulksend.worker.settlement import settle
 from bulksend.worker.store import Store
 

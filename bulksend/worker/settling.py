@@ -109,6 +109,9 @@ class _Chore:
         except BulksendError as error:
             self._say(error)
             return
+        except Exception as error:  # noqa: BLE001  as of a single campaign
+            self._log.error("events cannot settle anything", error=type(error).__name__)
+            return
         failed = [campaign.id for campaign in campaigns if not await self._settle_one(campaign)]
         self._lately.update(dict.fromkeys(failed, now_s))
         if again:

@@ -453,6 +453,29 @@ def test_what_could_not_be_settled_is_tried_again(desk: Desk, monkeypatch: pytes
     asyncio.run(main())
 
 
+def test_a_fault_that_nobody_foresaw_does_not_end_the_settling(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bulksend.worker.settling.AGAIN_S", 0.1)
+    monkeypatch.setattr("bulksend.worker.settling.SOON_S", 0.0)
+    campaign, _ = sent(desk, [*good(1), "fault.hang_after_accepting.1@example.com"])
+    store = desk.store()
+    record(store, told(campaign, 1, EventType.SEND, "m1"))
+    asked, campaigns = list[None](), store.journal.campaigns
+
+    def faulty() -> list[Campaign]:
+        asked.append(None)
+        if len(asked) < 3:
+            raise RuntimeError
+        return campaigns()
+
+    monkeypatch.setattr(store.journal, "campaigns", faulty)
+
+    async def main() -> None:
+        async with settling(store):
+            await settled(store, campaign)
+
+    asyncio.run(main())
+
+
 async def settled(store: Store, campaign: Campaign) -> None:
     """Wait until of its two entries the first is accepted, while the process goes on."""
     async with asyncio.timeout(30):

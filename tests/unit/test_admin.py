@@ -19,8 +19,8 @@ from bulksend.admin.routes import CAMPAIGN_NAME, ROUTES, find
 from bulksend.cli.app import Fates
 from bulksend.config.fields import campaign_name
 from bulksend.errors import BulksendError, CampaignUnknownError, ConfigError, HaltedError
+from bulksend.event import FATES
 from bulksend.model import Halt
-from bulksend.report import FATES
 from bulksend.worker.results import STATES
 
 TOKEN = "0123456789abcdef-token"
