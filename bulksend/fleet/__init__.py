@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bulksend.fleet.bucket import Bucket, connecting
+from bulksend.fleet.elsewhere import Elsewhere
 from bulksend.fleet.handout import CampaignChunks, Dealer
 from bulksend.fleet.jobs import TROUBLE, ChunkJobs, chunk_schema
 from bulksend.fleet.shared_pacer import SharedPacer
@@ -13,6 +14,7 @@ __all__ = [
     "CampaignChunks",
     "ChunkJobs",
     "Dealer",
+    "Elsewhere",
     "SharedPacer",
     "chunk_schema",
     "connecting",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from typing import Self
 
 import structlog
 
 from bulksend.aws import AwsAccess, ServerClock
 from bulksend.config import CampaignFile
-from bulksend.errors import AccountError, BulksendError
+from bulksend.errors import AccountError, BulksendError, JournalError
 from bulksend.model import AccountStatus, Binding, Campaign
 from bulksend.report import Check, Level
 from bulksend.ses import Account
@@ -26,28 +27,53 @@ __all__ = ["Quotas", "endpoint_warnings", "smaller_quota", "through_endpoint", "
 
 ASK_WITHIN_S = 10.0
 LOOK_AGAIN_S = 0.2
+TELL_EVERY_S = 30.0
 
 
 class Quotas:
     """GetAccount in every Region that mails leave from just now: the account's own, and those of endpoints.
 
-    A Region that does not answer stands as it did last: an endpoint sends from the other meanwhile.
+    A Region that does not answer stands as it did last: an endpoint sends from the other meanwhile. `share` tells a
+    fleet which Regions those of this process are beside the account's own, and returns those of all its processes:
+    one of them reads for all.
     """
 
-    def __init__(self, home: Account, region: str, access: AwsAccess, clock: ServerClock) -> None:
+    def __init__(
+        self,
+        home: Account,
+        region: str,
+        access: AwsAccess,
+        clock: ServerClock,
+        share: Callable[[Collection[str]], Awaitable[Collection[str]]] | None = None,
+    ) -> None:
         self._access = access
         self._clock = clock
+        self._home = region
         self._accounts = {region: home}
         self._users: Counter[str] = Counter({region: 1})
         self._known: dict[str, AccountStatus] = {}
-        self._opening = asyncio.Lock()
+        self._opening, self._hearing = asyncio.Lock(), asyncio.Lock()
+        self._share = share
+        self._of_others: set[str] = set()
+        """Those that other processes need read."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for region in sorted(self._of_others):
+            await self._leave(region)
+        self._of_others.clear()
 
     async def read(self) -> AccountStatus:
-        """What all of them allow. Raises AccountError: one has never answered, or none does now."""
+        """What all of them allow. Raises AccountError: one of this process's has never answered, or none does now."""
+        await self._hear_of_others()
         regions = list(self._accounts)
         answers = await asyncio.gather(*(self._accounts[region].read() for region in regions), return_exceptions=True)
         faults = []
         for region, answer in zip(regions, answers, strict=True):
+            if region not in self._accounts:
+                continue  # it was closed meanwhile
             if isinstance(answer, AccountStatus):
                 self._known[region] = answer
             elif isinstance(answer, AccountError):
@@ -55,12 +81,12 @@ class Quotas:
             else:
                 raise answer
         for region, fault in faults:
-            if len(faults) == len(regions) or region not in self._known:
+            if len(faults) == len(regions) or (region not in self._known and region in self._own):
                 raise fault
             structlog.get_logger().warning(
                 "a Region's quota cannot be read; it is taken for what it was", region=region, error=fault.message
             )
-        return smaller_quota([self._known[region] for region in regions if region in self._accounts])
+        return smaller_quota([self._known[region] for region in self._accounts if region in self._known])
 
     @asynccontextmanager
     async def also_in(self, regions: Sequence[str], refresh: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
@@ -71,17 +97,48 @@ class Quotas:
         """
         async with AsyncExitStack() as stack:
             for region in regions:
-                async with self._opening:
-                    if region not in self._accounts:
-                        # Opened here, and closed by whoever leaves last.
-                        account = Account(replace(self._access, region=region), self._clock)
-                        self._accounts[region] = await account.__aenter__()
-                self._users[region] += 1
+                await self._join(region)
                 stack.push_async_callback(self._leave, region)
             while any(region not in self._known for region in regions):
                 await refresh()
                 await asyncio.sleep(LOOK_AGAIN_S)
+            telling = asyncio.create_task(self._go_on_telling(), name="regions")
+            stack.push_async_callback(asyncio.wait, {telling})
+            stack.callback(telling.cancel)
             yield
+
+    @property
+    def _own(self) -> list[str]:
+        """The Regions that this process's mails leave from."""
+        return [region for region, users in self._users.items() if users > (region in self._of_others)]
+
+    async def _go_on_telling(self) -> None:
+        """For as long as mails leave from elsewhere, whoever reads is to know it."""
+        while True:
+            await asyncio.sleep(TELL_EVERY_S)
+            with suppress(JournalError):  # the pacer meets it too, and says so
+                await self._hear_of_others()
+
+    async def _hear_of_others(self) -> None:
+        if self._share is None:
+            return
+        async with self._hearing:
+            own = set(self._own)
+            wanted = set(await self._share(own - {self._home})) - own
+            for region in sorted(wanted - self._of_others):
+                await self._join(region)
+                self._of_others.add(region)
+            for region in sorted(self._of_others - wanted):
+                self._of_others.discard(region)
+                await self._leave(region)
+
+    async def _join(self, region: str) -> None:
+        async with self._opening:
+            if region not in self._accounts:
+                # Opened here, and closed by whoever leaves last.
+                account = Account(replace(self._access, region=region), self._clock)
+                self._accounts[region] = await account.__aenter__()
+        self._users[region] += 1
 
     async def _leave(self, region: str) -> None:
         self._users[region] -= 1

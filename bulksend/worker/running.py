@@ -104,8 +104,11 @@ async def working(  # noqa: PLR0917  the parts to wire
     watcher = None if metrics is None else metrics.account(binding.account, binding.region)
     with _watched(audience, watcher) as everybody:
         async with Account(access, clock) as account:
-            quotas = Quotas(account, binding.region, access, clock)
-            async with await _pacer(quotas, binding, settings, store.journal, everybody) as pacer:
+            share = _sharing(binding, store.journal)
+            async with (
+                Quotas(account, binding.region, access, clock, share) as quotas,
+                await _pacer(quotas, binding, settings, store.journal, everybody) as pacer,
+            ):
                 yield AccountAtWork(access, clock, Lanes(pacer), pacer, quotas)
 
 
@@ -119,6 +122,15 @@ def _watched(
         return
     with more as observer:
         yield Audience([audience, observer])
+
+
+def _sharing(binding: Binding, journal: Journal) -> Callable[[Collection[str]], Awaitable[Collection[str]]] | None:
+    """What tells a fleet of the Regions that this process's mails leave from, and of its others'."""
+    if isinstance(journal, SqliteJournal):
+        return None
+    from bulksend.fleet import Elsewhere, connecting  # noqa: PLC0415  its libraries may not be installed
+
+    return Elsewhere(connecting(journal.url), binding.account, binding.region).share
 
 
 async def _pacer(

@@ -25,6 +25,7 @@ from bulksend.cli import run
 from bulksend.config import Settings, load_campaign
 from bulksend.errors import AccountError, ExitCode
 from bulksend.facts import Audience
+from bulksend.fleet import Elsewhere, connecting
 from bulksend.model import AccountStatus, Campaign, CampaignState
 from bulksend.pacing import QuotaPacer
 from bulksend.ses.endpoints import EndpointError
@@ -120,11 +121,12 @@ def said(capsys: pytest.CaptureFixture[str]) -> Any:
 
 def test_from_making_to_deleting(regions: TwoRegions, said: Any) -> None:
     assert "no multi-region endpoint" in said("endpoint", "list")
-    regions.home.settings(endpoint_change_s=0.4)
+    regions.home.settings(endpoint_change_s=3600)
     made = said("endpoint", "create", "both", "--second-region", THERE, "--yes", "--output", "json")
     assert (made["name"], made["state"], made["regions"]) == ("both", "CREATING", [HOME, THERE])
     assert "still being made, and takes no mail yet" in said("endpoint", "list")
     assert "of the name 'both' already" in said("endpoint", "create", "both", "--second-region", THERE, "-y", code=2)
+    regions.home.settings(endpoint_change_s=0.4)
     ready = said("endpoint", "create", "more", "--second-region", THERE, "--yes", "--wait", "--output", "json")
     assert ready["state"] == "READY"
     assert "expected" in said("endpoint", "create", "same", "--second-region", HOME, "--yes", code=2)
@@ -144,6 +146,7 @@ def test_from_making_to_deleting(regions: TwoRegions, said: Any) -> None:
     assert len(said("endpoint", "list", "--output", "json")) == 2
     gone = said("endpoint", "delete", "both", "--yes", "--wait", "--output", "json")
     assert gone == {"name": "both", "state": None, "campaigns": ["launch"]}
+    regions.home.settings(endpoint_change_s=3600)
     assert "it is being deleted" in said("endpoint", "delete", "more", "-y")
 
 
@@ -345,6 +348,53 @@ def test_a_shared_pacer_hears_of_the_smaller_quota(regions: TwoRegions, database
                 return before, (await at_work.quotas.read()).max_send_rate_per_s
 
     assert asyncio.run(main()) == (RATE, RATE_THERE)
+
+
+def test_whoever_reads_the_quota_for_a_fleet_reads_it_where_another_sends(
+    regions: TwoRegions, database_url: str
+) -> None:
+    furnish(regions)
+    settings = settings_for(regions.url, store=database_url, snapshots=str(Path("snapshots").absolute()))
+    store, reader = worker.Store.open(settings, Path.cwd()), worker.Store.open(settings, Path.cwd())
+    campaign = worker.plan(load_campaign(campaign_file(regions, regions.endpoint())), settings, store).campaign
+    access = bound_access(campaign, settings)
+
+    async def forget_what_was_wanted() -> None:
+        async with await connecting(database_url)() as connection:
+            await connection.execute("UPDATE elsewhere SET wanted_until = 0")
+
+    async def main() -> list[float]:
+        async with (
+            working(campaign.binding, access, settings, store, Audience(), None) as at_work,
+            working(campaign.binding, access, settings, reader, Audience(), None) as beside,
+        ):
+            found = [(await beside.quotas.read()).max_send_rate_per_s]
+            async with through_endpoint(campaign, access, at_work.quotas, at_work.read_quotas):
+                found.append((await beside.quotas.read()).max_send_rate_per_s)
+                regions.cut_off = True  # the reader knows what it was
+                found.append((await beside.quotas.read()).max_send_rate_per_s)
+            regions.cut_off = False
+            await forget_what_was_wanted()
+            found.append((await beside.quotas.read()).max_send_rate_per_s)
+            return found
+
+    assert asyncio.run(main()) == [RATE, RATE_THERE, RATE_THERE, RATE]
+
+
+def test_a_region_that_only_others_need_keeps_nobody_else_from_sending(regions: TwoRegions, database_url: str) -> None:
+    furnish(regions)
+    settings = settings_for(regions.url, store=database_url, snapshots=str(Path("snapshots").absolute()))
+    store = worker.Store.open(settings, Path.cwd())
+    campaign = worker.plan(load_campaign(campaign_file(regions, regions.endpoint())), settings, store).campaign
+    access = bound_access(campaign, settings)
+    regions.cut_off = True
+
+    async def main() -> float:
+        await Elsewhere(connecting(database_url), campaign.binding.account, HOME).share([THERE])
+        async with working(campaign.binding, access, settings, store, Audience(), None) as at_work:
+            return (await at_work.quotas.read()).max_send_rate_per_s
+
+    assert asyncio.run(main()) == RATE
 
 
 def test_a_region_that_never_answered_is_waited_for(regions: TwoRegions) -> None:
