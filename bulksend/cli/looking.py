@@ -89,7 +89,7 @@ def _list_campaigns(output: Output, common: Common) -> int:
     if output == "json":
         print_json([facts_of(one) | {"created_at": one.campaign.created_at} for one in found])
     elif found:
-        print_campaigns(out, ((one.campaign, one.tally, one.orphaned) for one in found))
+        print_campaigns(out, ((one.campaign, one.tally, one.orphaned, bool(one.held_up)) for one in found))
     else:
         out.print(f"No campaign is in {store.journal.place}.", highlight=False, markup=False, soft_wrap=True)
     return looked_at(found)

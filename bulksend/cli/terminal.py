@@ -57,7 +57,14 @@ def facts_of(standing: Standing) -> dict[str, object]:
     from bulksend.report import campaign_facts  # noqa: PLC0415
 
     untold = "" if standing.untold is None else standing.untold.message
-    return campaign_facts(standing.campaign, standing.tally, standing.became, orphaned=standing.orphaned, untold=untold)
+    return campaign_facts(
+        standing.campaign,
+        standing.tally,
+        standing.became,
+        orphaned=standing.orphaned,
+        held_up=standing.held_up,
+        untold=untold,
+    )
 
 
 def print_standing(standing: Standing, output: Output, to: Console) -> None:
@@ -67,7 +74,14 @@ def print_standing(standing: Standing, output: Output, to: Console) -> None:
     if output == "json":
         print_json(facts_of(standing))
     else:
-        print_status(to, standing.campaign, standing.tally, standing.became, orphaned=standing.orphaned)
+        print_status(
+            to,
+            standing.campaign,
+            standing.tally,
+            standing.became,
+            orphaned=standing.orphaned,
+            held_up=standing.held_up,
+        )
 
 
 def some(count: int, noun: str) -> str:

@@ -13,6 +13,7 @@ from bulksend.journal.reading import Submitted
 from bulksend.journal.records import Records
 from bulksend.journal.sqlite import SqliteJournal
 from bulksend.journal.sqlite_events import SqliteEvents
+from bulksend.journal.standstill import Standstill
 
 if TYPE_CHECKING:
     from bulksend.journal.postgres import PostgresJournal
@@ -33,6 +34,7 @@ __all__ = [
     "Records",
     "SqliteEvents",
     "SqliteJournal",
+    "Standstill",
     "Submitted",
     "migrate_postgres",
     "open_postgres",

@@ -86,7 +86,6 @@ class PostgresJournal(Records):
         super().__init__(self._store_time)
         self._server = PgServer(url)
         self._lease_s = lease_s
-        self._holder = ""
         self._writer: PostgresWriter | None = None
         self._held: dict[tuple[str, int], _Held] = {}
         self._offset_s: float | None = None

@@ -63,6 +63,7 @@ from bulksend.journal.rows import (
     safety_to_text,
     schedule_to_text,
 )
+from bulksend.journal.standstill import Standstill, standstills_of, tell_standstills
 from bulksend.journal.tracing import EntryTrace, entries_of_message, trace_of
 from bulksend.ledger import Ledger
 from bulksend.model import (
@@ -107,6 +108,8 @@ class Records(ABC):
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.now = now
+        self._holder = ""
+        """What tells this process's attempts from others', while it sends."""
         self.evidence: Callable[[str, Collection[int]], Iterable[Evidence]] | None = None
         """What events say of a campaign's rows; asked, where given, before anything is sent that was tried before."""
         self.on_commit: Callable[[float, int], None] | None = None
@@ -328,6 +331,11 @@ class Records(ABC):
         living = self._living()
         with self.reading() as db:
             return tally_of(db, campaign, living)
+
+    def standstills(self, campaign: Campaign) -> list[str]:
+        """Why nothing of it goes out now, in words of those who send; nothing where it does, or nobody is there."""
+        with self.reading() as db:
+            return standstills_of(db, campaign, self.now())
 
     def reports(self, campaign: Campaign) -> Iterator[EntryReport]:
         """Every entry of the campaign with what is known of it, in the order of the list. Holds one chunk in memory."""
@@ -571,6 +579,10 @@ class Records(ABC):
     @abstractmethod
     def _write(self, work: Callable[[Database], T]) -> Awaitable[T]:
         """Do it in the writer's next transaction; its result comes once that is durable. Only inside `sending()`."""
+
+    async def tell_standstills(self, found: Sequence[Standstill]) -> None:
+        """Why this process lets nothing go out: these reasons and no others, good for a minute."""
+        await self._write(lambda db: tell_standstills(db, self._holder, found, self.now()))
 
     async def submitted(self) -> list[Submitted]:
         """Campaigns that a worker is to send, oldest first."""

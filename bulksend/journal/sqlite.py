@@ -45,7 +45,7 @@ __all__ = ["SqliteJournal"]
 
 T = TypeVar("T")
 
-SCHEMAS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql")
+SCHEMAS = ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql")
 """One after the other: a journal of an earlier version lacks the last ones only."""
 SCHEMA_VERSION = len(SCHEMAS)
 BUSY_TIMEOUT_S = 10.0
@@ -73,7 +73,6 @@ class SqliteJournal(Records):
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
         super().__init__(now)
         self.path = path
-        self._holder = ""
         self._writer: SqliteWriter | None = None
         self._data_version = -1
         self._looked_in = 0
@@ -173,6 +172,7 @@ class SqliteJournal(Records):
                 raise self._busy(error) from None
             with self.deciding() as db:
                 db.execute("INSERT OR REPLACE INTO holder (one, name) VALUES (1, ?)", (self._holder,))
+                db.execute("DELETE FROM standstill")  # of those who are gone
                 (self._last_attempt,) = db.execute("SELECT coalesce(max(id), 0) FROM attempt").fetchone()
             self._data_version = -1
             self._looked_in = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import orjson
@@ -25,18 +25,25 @@ _UNHEARD = Became()
 
 
 def campaign_facts(
-    campaign: Campaign, tally: Tally, became: Became | None = _UNHEARD, *, orphaned: bool = False, untold: str = ""
+    campaign: Campaign,
+    tally: Tally,
+    became: Became | None = _UNHEARD,
+    *,
+    orphaned: bool = False,
+    held_up: Sequence[str] = (),
+    untold: str = "",
 ) -> dict[str, object]:
     """The stable JSON form of `status` and of the end of `send`.
 
     `became` is what events tell of its mails; None if they cannot be read, and `untold` says why. `orphaned` says that
-    it is queued or was being sent, and that nobody is there to send it.
+    it is queued or was being sent, and that nobody is there to send it; `held_up` why nothing of it goes out now.
     """
     return {
         "campaign": campaign.name,
         "id": campaign.id,
         "state": campaign.state.value,
         "orphaned": orphaned,
+        "held_up": list(held_up),
         "opens_at": _opens_at(campaign),
         "safety": _safety(campaign),
         "limit": None if LIMIT not in campaign.frozen else int(campaign.frozen[LIMIT]),
@@ -106,13 +113,14 @@ def print_status(
     became: Became | None = _UNHEARD,
     *,
     orphaned: bool = False,
+    held_up: Sequence[str] = (),
     rehearsal: str = "",
 ) -> None:
     """The buckets, and the check that they add up.
 
     `became` is what events tell of its mails; None if they cannot be read. `orphaned` says that it is queued or was
-    being sent, and that nobody is there to send it. `rehearsal` says what was sent where that was not the campaign:
-    then nothing of it can be looked up.
+    being sent, and that nobody is there to send it; `held_up` why nothing of it goes out now. `rehearsal` says what was
+    sent where that was not the campaign: then nothing of it can be looked up.
     """
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(justify="left")
@@ -146,6 +154,8 @@ def print_status(
         opens_at = _opens_at(campaign)
         if opens_at is not None:
             console.print(f"[yellow]by its schedule it may send again from {_instant(opens_at)}[/]", highlight=False)
+        for reason in held_up:
+            console.print(f"[yellow]nothing goes out:[/] {escape(reason)}", highlight=False, soft_wrap=True)
         _print_canary(console, campaign, tally)
     console.print(table)
     if tally.adds_up:
@@ -210,8 +220,8 @@ def _age(at: float, now: float | None = None) -> str:
     return f"{age_s:,.0f} s"
 
 
-def print_campaigns(console: Console, standings: Iterable[tuple[Campaign, Tally, bool]]) -> None:
-    """Campaigns with their numbers, a line each, and whether each is orphaned: nobody is there to send it."""
+def print_campaigns(console: Console, standings: Iterable[tuple[Campaign, Tally, bool, bool]]) -> None:
+    """Campaigns with their numbers, a line each; whether each is orphaned (nobody is there to send it), and held up."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("campaign", overflow="fold")
     table.add_column("state")
@@ -219,12 +229,12 @@ def print_campaigns(console: Console, standings: Iterable[tuple[Campaign, Tally,
         table.add_column(numbers, justify="right", no_wrap=True)
     table.add_column("planned, UTC", no_wrap=True)
     lost = []
-    for campaign, tally, orphaned in standings:
+    for campaign, tally, orphaned, held_up in standings:
         if not tally.adds_up:
             lost.append(campaign.name)
         table.add_row(
             escape(campaign.name),
-            _state(campaign.state, orphaned=orphaned),
+            _state(campaign.state, orphaned=orphaned, held_up=held_up),
             f"{tally.rows:,}",
             f"{tally.pending:,}",
             f"[yellow]{tally.in_doubt:,}[/]" if tally.in_doubt else "0",
@@ -237,9 +247,11 @@ def print_campaigns(console: Console, standings: Iterable[tuple[Campaign, Tally,
         console.print(f"[bold red]The numbers of {escape(name)} do not add up.[/] Keep the store and report this.")
 
 
-def _state(state: CampaignState, *, orphaned: bool) -> str:
+def _state(state: CampaignState, *, orphaned: bool, held_up: bool) -> str:
     if orphaned:
         return "[yellow]queued, no worker[/]" if state is CampaignState.QUEUED else "[yellow]sending, nobody there[/]"
+    if held_up:
+        return f"[yellow]{state.value}, held up[/]"
     return f"[bold red]{state.value}[/]" if state is CampaignState.HALTED else state.value
 
 

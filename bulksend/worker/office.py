@@ -157,7 +157,12 @@ class ServiceOffice:
         standing = self._store.standing(name)
         untold = "" if standing.untold is None else standing.untold.message
         return campaign_facts(
-            standing.campaign, standing.tally, standing.became, orphaned=standing.orphaned, untold=untold
+            standing.campaign,
+            standing.tally,
+            standing.became,
+            orphaned=standing.orphaned,
+            held_up=standing.held_up,
+            untold=untold,
         )
 
     async def _decided(self, name: str, decide: Callable[[Campaign], object]) -> Mapping[str, object]:

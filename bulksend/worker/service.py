@@ -26,6 +26,7 @@ from bulksend.ses.endpoints import EndpointError
 from bulksend.worker.log import RunLog
 from bulksend.worker.looking_on import looking_on, one_worker
 from bulksend.worker.running import AccountAtWork, bound_access, running, working
+from bulksend.worker.standstills import Standstills
 from bulksend.worker.store import Store
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Service:
         self._opening: dict[Binding, asyncio.Lock] = {}
         self._stack = AsyncExitStack()
         self._fleet: Fleet | None = None
+        self._standstills = Standstills(store.journal)
         self._count_soon: Callable[[], None] = lambda: None
         self._stop = asyncio.Event()
         self._log = structlog.get_logger()
@@ -201,6 +203,7 @@ class Service:
 
                 self._journal.on_trouble = trouble
                 self._fleet = await self._stack.enter_async_context(fleet_of(self._journal, self._due))
+            await self._stack.enter_async_context(self._standstills.telling())
             if self._metrics is not None:
                 workers = one_worker if self._fleet is None else self._fleet.workers
                 counting = looking_on(self._store, self._of_store, workers)
@@ -258,6 +261,7 @@ class Service:
             if run.submitted.schedule != one.schedule:
                 run.submitted = replace(run.submitted, schedule=one.schedule)
                 self._reschedule(run)
+        self._standstills.keep_only({one.id for one in submitted})
         self.hindrances = {
             name: why for name, why in self.hindrances.items() if name in {one.name for one in submitted}
         }
@@ -270,6 +274,7 @@ class Service:
 
     def _try_later(self, submitted: Submitted, error: BulksendError) -> None:
         self.hindrances[submitted.name] = error.message
+        self._standstills.of_campaign(submitted.id).because(f"it cannot be sent now: {error.message}")
         self._not_before_s[submitted.id] = time.monotonic() + TRY_AGAIN_S
 
     def _reschedule(self, run: _Run) -> None:
@@ -328,7 +333,8 @@ class Service:
         run.binding = campaign.binding
         at_work = await self._account(campaign.binding, bound_access(campaign, self._settings))
         on_halt = _OnHalt(partial(self._halt_others, run))
-        audience = Audience([*self._observers, *self._log_of(campaign.name), on_halt])
+        told = self._standstills.of_campaign(campaign.id)
+        audience = Audience([*self._observers, *self._log_of(campaign.name), on_halt, told])
         handout = None if self._fleet is None else self._fleet.chunks_of(campaign.id)
         run.lane = at_work.lanes.open(submitted.schedule.priority)
         try:
@@ -351,9 +357,11 @@ class Service:
                 log.info("taken up")
                 run.has_begun = True
                 self.hindrances.pop(submitted.name, None)
+                told.because("")
                 state = await engine.run()
         finally:
             run.engine = None
+            told.over()
             run.lane.close()
             if handout is not None:
                 handout.close()
@@ -367,7 +375,8 @@ class Service:
         """Opened once, for all campaigns of the account."""
         async with self._opening.setdefault(binding, asyncio.Lock()):
             if binding not in self._accounts:
-                opened = working(binding, access, self._settings, self._store, self._audience, self._metrics)
+                audience = Audience([self._audience, self._standstills.of_account(binding)])
+                opened = working(binding, access, self._settings, self._store, audience, self._metrics)
                 self._accounts[binding] = await self._stack.enter_async_context(opened)
             return self._accounts[binding]
 

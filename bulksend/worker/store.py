@@ -42,13 +42,15 @@ NAME_STORE = f"Run this where campaigns were planned{_OR_NAME_STORE}"
 class Standing:
     """A campaign as it stands now. `orphaned`: it is queued or says that it is being sent, and nobody is there to.
 
-    `became` is what events tell of its mails; None where they cannot be read, for the reason `untold`.
+    `became` is what events tell of its mails; None where they cannot be read, for the reason `untold`. `held_up` is why
+    nothing of it goes out, as those tell who send it.
     """
 
     campaign: Campaign
     tally: Tally
     orphaned: bool
     became: Became | None
+    held_up: tuple[str, ...] = ()
     untold: EventStoreError | None = field(default=None, compare=False)
 
 
@@ -162,12 +164,16 @@ class Store:
             tally = self.journal.tally(campaign)
             nobody = sender is None or sender.campaign not in (None, name)
             if campaign.state is CampaignState.QUEUED:
-                return Standing(campaign, tally, orphaned=sender is None, became=became, untold=untold)
-            if campaign.state is not CampaignState.SENDING or not nobody:
-                return Standing(campaign, tally, orphaned=False, became=became, untold=untold)
-            # A sender says how it ended before it lets go of the store; one that was killed says nothing.
-            if self.journal.campaign(name).state is CampaignState.SENDING:
-                return Standing(campaign, tally, orphaned=True, became=became, untold=untold)
+                orphaned = sender is None
+            elif campaign.state is not CampaignState.SENDING or not nobody:
+                orphaned = False
+            elif self.journal.campaign(name).state is CampaignState.SENDING:
+                orphaned = True
+            else:
+                continue  # a sender says how it ended before it lets go of the store; one that was killed says nothing
+            is_tried = not orphaned and campaign.state in (CampaignState.QUEUED, CampaignState.SENDING)
+            held_up = tuple(self.journal.standstills(campaign)) if is_tried else ()
+            return Standing(campaign, tally, orphaned, became, held_up, untold)
 
     def became(self, campaign: Campaign) -> Became:
         """What events tell of a campaign's mails. Raises JournalError."""

@@ -84,6 +84,7 @@ def test_a_journal_from_the_version_before_is_taken_up(journal: SqliteJournal) -
         db.execute("DROP TABLE pruned")
         db.execute("DROP TABLE leftover")
         db.execute("DROP TABLE store")
+        db.execute("DROP TABLE standstill")
         db.execute("PRAGMA user_version = 1")
     again = SqliteJournal(journal.path)
     assert again.campaign("any") == campaign
