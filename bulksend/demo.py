@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +12,8 @@ from rich.console import Console
 from bulksend import worker
 from bulksend.config import Settings, load_campaign
 from bulksend.errors import ExitCode
-from bulksend.model import CampaignState
+from bulksend.facts import BatchAnswered, Fact
+from bulksend.model import CampaignState, Verdict
 from bulksend.report import LiveProgress, print_doubts, print_plan, print_status
 from bulksend.simulator import SimulatorProcess
 from bulksend.worker import Sent, Store
@@ -24,24 +26,29 @@ CAMPAIGN = """\
 name = "demo"
 [sender]
 from = "Example News <news@example.com>"
+configuration_set = "demo"
 [content]
 inline = { subject = "Hello {{first_name}}", text = "Dear {{first_name}}, your plan is {{plan}}." }
 default_data = { plan = "free" }
 [recipients]
 path = "list.csv"
 """
+EVENTS_AFTER_MS = 1500
+"""Long enough for doubt to be seen, short enough for most mails to be heard of before the end."""
 NAMES = ("Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald")
 
 
 def run_demo(people: Console, recipients: int, settings: Settings) -> int:
-    """Plan, send and compare the journal with the simulator's own count; returns the exit code.
+    """Plan, send, hear what became of the mails, compare the journal with the simulator's own count: the exit code.
 
     0 if the books agree.
     """
     with (
         tempfile.TemporaryDirectory(prefix="bulksend-demo-") as folder,
         example_credentials(),
-        SimulatorProcess(max_send_rate_per_s=max(500.0, recipients / 8), latency_ms=40) as simulator,
+        SimulatorProcess(
+            max_send_rate_per_s=max(500.0, recipients / 8), latency_ms=40, events=True, event_delay_ms=EVENTS_AFTER_MS
+        ) as simulator,
     ):
         simulator.rules(
             [
@@ -49,10 +56,26 @@ def run_demo(people: Console, recipients: int, settings: Settings) -> int:
                 {"fault": "throttled_429", "share": 0.02, "times": 3},
                 {"fault": "unavailable_503", "share": 0.02, "times": 3},
                 {"fault": "reset_after_accepting", "share": 1.0, "first_request": 12, "last_request": 12},
+                {"events": ["Bounce"], "share": 0.02},
+                {"events": ["DeliveryDelay", "Delivery"], "share": 0.05},
             ]
         )
-        private = at_simulator(settings.model_copy(update={"store": None, "snapshots": None}), simulator.url)
+        queues = {"queues": (simulator.events_queue_url,), "endpoint_url": simulator.url, "apart": False}
+        own = {"store": None, "snapshots": None, "events": settings.events.model_copy(update=queues)}
+        private = at_simulator(settings.model_copy(update=own), simulator.url)
         return _run(people, Path(folder), recipients, private, simulator)
+
+
+@dataclass(slots=True)
+class _Doubted:
+    """Counts the mails that come into doubt."""
+
+    mails: int = 0
+
+    def observe(self, fact: Fact, /) -> None:
+        """See engine.Observer."""
+        if isinstance(fact, BatchAnswered):
+            self.mails += sum(count for (verdict, _), count in fact.outcomes.items() if verdict is Verdict.IN_DOUBT)
 
 
 def _run(people: Console, folder: Path, recipients: int, settings: Settings, simulator: SimulatorProcess) -> int:
@@ -65,17 +88,22 @@ def _run(people: Console, folder: Path, recipients: int, settings: Settings, sim
     print_plan(people, planned.campaign, planned.warnings)
     people.print()
     tally = store.journal.tally(planned.campaign)
+    doubted = _Doubted()
     with LiveProgress(people, file.name, tally) as progress:
         sent = worker.send(
             planned.campaign,
             settings,
             store,
-            observers=(progress, RunLog(file.name, on_terminal=people.is_terminal)),
+            observers=(progress, doubted, RunLog(file.name, on_terminal=people.is_terminal)),
             on_drain=progress.say_draining,
         )
-    print_status(people, sent.campaign, sent.tally)
+    print_status(people, sent.campaign, sent.tally, store.became(sent.campaign))
+    if doubted.mails:
+        people.print("\nThe simulator accepted one request and dropped the connection.")
+    if settled := doubted.mails - sent.tally.in_doubt:
+        people.print(f"Its mails were in doubt until events told of them: {settled:,} are known to be accepted.")
     if sent.tally.in_doubt:
-        people.print("\nThe simulator accepted one request and dropped the connection. Nobody can know that here:")
+        people.print("Nobody can know here whether it accepted these:")
         found = worker.doubts(store, sent.campaign)
         print_doubts(people, ((d.row, d.report.status, d.report.reason, d.report.at) for d in found), most=3)
     return _compare(people, sent, simulator)

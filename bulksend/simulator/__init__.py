@@ -4,7 +4,7 @@ Start it as a process of its own (`python -m bulksend.simulator`, or `SimulatorP
 client at its URL with any credentials, and ask `/_simulator/tally` what it accepted. Only SigV4A, which multi-region
 endpoints want, is verified: with the key pair in the simulator's own environment. The module `operations` has the list
 of all that it knows of an account, `faults` the table of everything that it can be told to do wrong; `events` tells a
-queue what became of the mails that it accepted.
+queue what became of the mails that it accepted: another's (`queue`), or the one that it holds (`sqs`).
 """
 
 from __future__ import annotations

@@ -18,13 +18,16 @@ from aiohttp import web
 from bulksend.errors import ServerError
 from bulksend.simulator.account import Account
 from bulksend.simulator.answers import Delivery, Reply, SesError, error_reply
+from bulksend.simulator.bodies import TooLargeError, read_body
 from bulksend.simulator.control import PREFIX, Kept, KeptRequests, control
 from bulksend.simulator.events import Emitter
 from bulksend.simulator.members import json_object
 from bulksend.simulator.operations import Operations
+from bulksend.simulator.queue_face import QueueFace
 from bulksend.simulator.sending import Sent, befall, send_bulk_email, send_email
 from bulksend.simulator.settings import SimulatorSettings, read_rules
 from bulksend.simulator.signature import Signature, check_signature, invalid_signature, verify
+from bulksend.simulator.sqs import PATH
 from bulksend.simulator.validate import MAX_BODY_BYTES
 
 __all__ = ["run"]
@@ -40,10 +43,6 @@ _PARENT_POLL_S = 0.25
 _SHUTDOWN_S = 0.5
 
 
-class _TooLargeError(Exception):
-    """The body is over the limit."""
-
-
 class Simulator:
     """One account behind HTTP."""
 
@@ -53,7 +52,8 @@ class Simulator:
         self._operations = Operations(account)
         environment = os.environ
         self._credentials = environment.get("AWS_ACCESS_KEY_ID", ""), environment.get("AWS_SECRET_ACCESS_KEY", "")
-        self._emitter = Emitter(account)
+        self._queue = QueueFace(account) if account.settings.events else None
+        self._emitter = Emitter(account, None if self._queue is None else self._queue.sqs)
 
     async def close(self) -> None:
         """Stop telling of events."""
@@ -64,6 +64,8 @@ class Simulator:
         path = request.path
         if path.startswith(PREFIX):
             return await control(request, self._account, self._kept, self._emitter)
+        if self._queue is not None and self._queue.is_asked(request):
+            return await self._queue.handle(request)
         account = self._account
         account.requests += 1
         number = account.requests
@@ -71,11 +73,11 @@ class Simulator:
         operation = _SENDING[path][0] if request.method == "POST" and path in _SENDING else ""
         body = b""
         try:
-            body = await _body(request)
+            body = await read_body(request, MAX_BODY_BYTES)
             signature = self._check(request, body, sends=bool(operation))
             if operation:
                 sent = _SENDING[path][1](account, number, body)
-                if sent.places and account.settings.events_queue_url:
+                if sent.places and account.settings.tells:
                     self._emitter.accepted(number, body, sent.places)
             else:
                 operation, reply = self._answer(request, body, signature.region)
@@ -83,7 +85,7 @@ class Simulator:
         except (ConnectionError, web.RequestPayloadError):
             # The client left before its request was complete: nothing was asked.
             return web.Response()
-        except _TooLargeError:
+        except TooLargeError:
             sent = Sent(
                 error_reply(SesError(413, "RequestEntityTooLargeException", "The request entity is too large."))
             )
@@ -170,21 +172,6 @@ class Simulator:
         return headers
 
 
-async def _body(request: web.BaseRequest) -> bytes:
-    """The whole body; what is over the limit is read and let go, so that the client gets to hear of it."""
-    chunks: list[bytes] = []
-    size_bytes = 0
-    while chunk := await request.content.readany():
-        size_bytes += len(chunk)
-        if size_bytes <= MAX_BODY_BYTES:
-            chunks.append(chunk)
-        else:
-            chunks.clear()
-    if size_bytes > MAX_BODY_BYTES:
-        raise _TooLargeError
-    return b"".join(chunks)
-
-
 def _drop(request: web.BaseRequest, *, reset: bool) -> None:
     """End the connection, with RST or FIN."""
     transport = request.transport
@@ -200,7 +187,7 @@ def _drop(request: web.BaseRequest, *, reset: bool) -> None:
 def run(settings: SimulatorSettings) -> None:
     """Serve until SIGTERM, SIGINT or, where that is asked for, the parent's end.
 
-    Prints one line of JSON with `url` and `pid` on stdout when it listens.
+    Prints one line of JSON with `url` and `pid`, and `events_queue_url` of its own queue, on stdout when it listens.
 
     Raises:
         ServerError: when the port cannot be had.
@@ -234,7 +221,8 @@ async def _serve(account: Account) -> None:
         # A load of requests makes many short-lived dicts; what is here already need not be looked at again.
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        line = {"url": f"http://{settings.host}:{port}", "pid": os.getpid()}
+        url = f"http://{settings.host}:{port}"
+        line = {"url": url, "pid": os.getpid(), **({"events_queue_url": f"{url}{PATH}"} if settings.events else {})}
         sys.stdout.buffer.write(orjson.dumps(line) + b"\n")
         sys.stdout.flush()
         while not stop.is_set():

@@ -32,7 +32,8 @@ class SimulatorProcess:
     def __init__(self, **settings: Any) -> None:
         self._settings = SimulatorSettings(**{**settings, "exit_with_parent": True})
         self._process: subprocess.Popen[str] | None = None
-        self.url = ""
+        self.url = self.events_queue_url = ""
+        """Its own, and that of the queue that it holds, if it does."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -61,7 +62,8 @@ class SimulatorProcess:
         if not line:
             self.stop()
             raise ServerError("the simulator did not start; what it said is on stderr")
-        self.url = json.loads(line)["url"]
+        said = json.loads(line)
+        self.url, self.events_queue_url = said["url"], said.get("events_queue_url", "")
 
     def stop(self) -> None:
         """End the child: gently, then for good."""
@@ -116,7 +118,8 @@ class SimulatorProcess:
         """
         answer: dict[str, Any] = self._ask("POST", _of("events/flush", campaign))
         if answer["queued"]:
-            raise ServerError(f"the queue takes no events: {answer['last_error']}", hint="Look at events_queue_url.")
+            hint = "Receive and delete what is in it." if self.events_queue_url else "Look at events_queue_url."
+            raise ServerError(f"the queue takes no events: {answer['last_error']}", hint=hint)
         return answer
 
     def settings(self, **changes: Any) -> dict[str, Any]:

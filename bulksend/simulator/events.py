@@ -1,4 +1,4 @@
-"""Events of what was accepted, whether its answer arrived or not, on their way to an SQS queue.
+"""Events of what was accepted, whether its answer arrived or not, on their way to an SQS queue: another's, or our own.
 
 Of an accepted call its body is kept, which costs the answer next to nothing. A task of its own unfolds it into events
 when they are due, a few at a time, and sends them ten a call, several calls at once.
@@ -12,9 +12,9 @@ import os
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -24,7 +24,7 @@ from bulksend.simulator.event_fates import Fates
 from bulksend.simulator.event_mails import mails
 from bulksend.simulator.event_shapes import NAMES, event, garbage, message
 from bulksend.simulator.faults import Rule
-from bulksend.simulator.queue import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, Queue, QueueError, region_of
+from bulksend.simulator.queue import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, Queue, QueueError, Taken, region_of
 from bulksend.simulator.settings import SimulatorSettings
 from bulksend.simulator.tally import message_ids
 
@@ -35,11 +35,31 @@ _MAX_WAITING_BYTES = 256 * 1024 * 1024
 _MAX_UNFOLDED = 50_000
 _UNFOLDED_AT_ONCE = 50
 _CALLS_AT_ONCE = 8
-_GIVE_UP_S = 30.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 _DISORDER_S = 1.0
 _FLUSH_S = 50.0
 _POLL_S = 0.005
+
+
+class Sink(Protocol):
+    """Where events go."""
+
+    @property
+    def gives_up_after_s(self) -> float:
+        """What is not taken within so long is given up."""
+        ...
+
+    async def send(self, url: str, messages: Sequence[str]) -> Taken:
+        """Put up to ten messages into the queue of this URL. Raises QueueError."""
+        ...
+
+
+class OwnQueue(Sink, Protocol):
+    """The simulator's own."""
+
+    def clear(self) -> None:
+        """Forget all messages."""
+        ...
 
 
 class _Call(NamedTuple):
@@ -88,10 +108,14 @@ class _Counts:
 
 
 class Emitter:
-    """The events of one account's mails. Its task begins with the first accepted call that is to be told of."""
+    """The events of one account's mails. Its task begins with the first accepted call that is to be told of.
 
-    def __init__(self, account: Account) -> None:
+    They go to the queue that the settings name, unless there is a queue of our `own`.
+    """
+
+    def __init__(self, account: Account, own: OwnQueue | None = None) -> None:
         self._account = account
+        self._own = own
         self._fails = False
         """Whether somebody was told that the queue takes nothing."""
         self._awake = asyncio.Event()
@@ -105,8 +129,10 @@ class Emitter:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what waits, and all counts; fates and dice begin again."""
+        """Forget what waits, what is in a queue of our own, and all counts; fates and dice begin again."""
         self._generation += 1
+        if self._own is not None:
+            self._own.clear()
         self._calls: list[_Call] = []
         self._waiting_bytes = 0
         self._messages: list[_Message] = []
@@ -180,20 +206,26 @@ class Emitter:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self) -> None:
-        async with Queue(_CALLS_AT_ONCE) as queue:
-            while True:
-                now = float("inf") if self._hurries else self._account.steady()
-                self._unfold_some(now)
-                if batch := self._next_batch(now):
-                    self._in_flight += len(batch)
-                    await self._slots.acquire()
-                    task = asyncio.create_task(self._send(queue, batch))
-                    self._sending.add(task)
-                    task.add_done_callback(self._sending.discard)
-                elif not (self._calls and self._calls[0].due <= now and len(self._messages) < _MAX_UNFOLDED):
-                    await self._rest()
-                # Answers go first.
-                await asyncio.sleep(0)
+        if self._own is not None:
+            await self._run_into(self._own)
+        else:
+            async with Queue(_CALLS_AT_ONCE) as queue:
+                await self._run_into(queue)
+
+    async def _run_into(self, sink: Sink) -> None:
+        while True:
+            now = float("inf") if self._hurries else self._account.steady()
+            self._unfold_some(now)
+            if batch := self._next_batch(now):
+                self._in_flight += len(batch)
+                await self._slots.acquire()
+                task = asyncio.create_task(self._send(sink, batch))
+                self._sending.add(task)
+                task.add_done_callback(self._sending.discard)
+            elif not (self._calls and self._calls[0].due <= now and len(self._messages) < _MAX_UNFOLDED):
+                await self._rest()
+            # Answers go first.
+            await asyncio.sleep(0)
 
     async def _rest(self) -> None:
         """Wait until something is due, or comes."""
@@ -271,15 +303,15 @@ class Emitter:
             batch.append(heapq.heappop(messages))
         return batch
 
-    async def _send(self, queue: Queue, batch: list[_Message]) -> None:
-        """Send until all is taken, refused for good, or half a minute is over."""
-        generation, until, pause_s = self._generation, self._account.steady() + _GIVE_UP_S, _FIRST_PAUSE_S
+    async def _send(self, sink: Sink, batch: list[_Message]) -> None:
+        """Send until all is taken, refused for good, or given up."""
+        generation, until, pause_s = self._generation, self._account.steady() + sink.gives_up_after_s, _FIRST_PAUSE_S
         waiting = batch
         try:
             while waiting and generation == self._generation:
                 again, never = list(range(len(waiting))), list[int]()
                 try:
-                    again, never, why = await queue.send(self._url, [sent.text for sent in waiting])
+                    again, never, why = await sink.send(self._url, [sent.text for sent in waiting])
                     self._last_error = why or self._last_error
                     self._say(why or "it does not say why" if len(again) + len(never) == len(waiting) else "")
                 except QueueError as error:

@@ -102,6 +102,8 @@ def region_of(url: str, environ: Mapping[str, str]) -> str:
 class Queue:
     """A client for queues on this machine, with connections of its own."""
 
+    gives_up_after_s = 30.0
+
     def __init__(self, connections: int) -> None:
         self._credentials = Credentials.of(os.environ)
         self._http = aiohttp.ClientSession(

@@ -38,7 +38,7 @@ _SHARES = (
     "event_garbage_share",
     "event_loss_share",
 )
-_FIXED = ("host", "port", "day_s", "seed", "rules", "exit_with_parent")
+_FIXED = ("host", "port", "day_s", "seed", "rules", "events", "exit_with_parent")
 _KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "int": (int,),
@@ -87,6 +87,9 @@ class SimulatorSettings:
     seed: int = _option(0, "seed of the rules' and the jitter's dice")
     kept_requests: int = _option(200, "how many of the last requests /_simulator/requests shows")
     rules: str = _option("", "JSON file with a list of fault rules")
+    events: bool = _option(
+        default=False, text="hold an SQS queue of its own for the events of accepted mails, at this address"
+    )
     events_queue_url: str = _option(
         "", "SQS queue on this machine that gets the events of accepted mails; none: no events"
     )
@@ -146,6 +149,10 @@ class SimulatorSettings:
             read_type(name)
         if not self.events_queue_url:
             return
+        if self.events:
+            raise ConfigError(
+                "events go to one queue: either the simulator's own (events), or that of events_queue_url"
+            )
         try:
             url = urlsplit(self.events_queue_url)
             is_queue = url.scheme == "http" and url.port is not None and len(url.path) > 1 and url.username is None
@@ -169,6 +176,11 @@ class SimulatorSettings:
         if self.max_24_hour_send is not None:
             return self.max_24_hour_send
         return 200.0 if self.sandbox else 1_000_000.0
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is a queue for events."""
+        return self.events or bool(self.events_queue_url)
 
     @property
     def types(self) -> frozenset[EventType]:

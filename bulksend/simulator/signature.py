@@ -15,11 +15,13 @@ __all__ = ["Signature", "check_signature", "invalid_signature", "verify"]
 
 _MAX_SKEW_S = 900
 _AUTHORIZATION = re.compile(
-    r"(?:AWS4-HMAC-SHA256 Credential=[^/,\s]+/(?P<day>\d{8})/(?P<region>[a-z0-9-]+)/ses/aws4_request"
+    r"(?:AWS4-HMAC-SHA256 Credential=[^/,\s]+/(?P<day>\d{8})/(?P<region>[a-z0-9-]+)/(?P<service>[a-z]+)/aws4_request"
     r"|AWS4-ECDSA-P256-SHA256 Credential=(?P<key_a>[^/,\s]+)/(?P<day_a>\d{8})/ses/aws4_request)"
     r",\s*SignedHeaders=(?P<signed>[a-z0-9-]+(?:;[a-z0-9-]+)*),\s*Signature=(?P<signature>[0-9a-f]{64,160})"
 ).fullmatch
 _ALL_REGIONS = "*"
+_SES = "ses"
+"""The service that SES's requests are signed for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,8 @@ def invalid_signature(text: str) -> SesError:
     return SesError(403, "InvalidSignatureException", text)
 
 
-def check_signature(headers: Mapping[str, str], clock: float) -> Signature:
-    """Check the form of Authorization and the age of X-Amz-Date; `clock` is epoch seconds.
+def check_signature(headers: Mapping[str, str], clock: float, *, service: str = _SES) -> Signature:
+    """Check the form of Authorization and the age of X-Amz-Date; `clock` is epoch seconds. SigV4A is for SES alone.
 
     Raises:
         SesError: 403 or 400, as the API reference's Common Errors have them.
@@ -61,7 +63,7 @@ def check_signature(headers: Mapping[str, str], clock: float) -> Signature:
     if not authorization:
         raise SesError(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
     match = _AUTHORIZATION(authorization)
-    if match is None:
+    if match is None or (match["service"] or _SES) != service:
         raise SesError(403, "IncompleteSignature", "Authorization header is not a complete Signature Version 4.")
     stamp = headers.get("X-Amz-Date", "")
     signed = match["signed"].split(";")

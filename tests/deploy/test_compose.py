@@ -18,15 +18,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
+import promql_parser
 import psycopg
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 from psycopg import sql
 
 import bulksend
 from bulksend.config import load_settings
 from bulksend.worker.process import LAST_S
+from tests import grafana, promql
 from tests.deploy.dockerfile import stages
 from tests.deploy.test_container import UID, free_port, unprivileged
 from tests.postgres import Postgres
@@ -39,6 +44,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = [name for name, service in SERVICES.items() if service["image"].startswith("bulksend:")]
 SECRETS = "/run/bulksend-secrets"
+RATE = "--max-send-rate-per-s=20"
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -195,9 +201,10 @@ class Picture:
         given = list(words) or [*entrypoint, *service["command"]]
         if name == "simulator":
             # A quota that is slow to look at, and the port by itself.
-            assert (given.count("8081"), given[-1]) == (1, "20")
-            given = [*given[:-1], "500"]
-        given = [str(self.ports["simulator"]) if word == "8081" else self.here(word) for word in given]
+            quicker = {"--port=8081": f"--port={self.ports['simulator']}", RATE: "--max-send-rate-per-s=500"}
+            assert quicker.keys() <= set(given)
+            given = [quicker.get(word, word) for word in given]
+        given = [self.here(word) for word in given]
         program = {"bulksend": [sys.executable, "-m", "bulksend"], "python": [sys.executable]}
         return unprivileged([*program[given[0]], *given[1:]])
 
@@ -235,6 +242,24 @@ class Picture:
         _, *test = SERVICES[name]["healthcheck"]["test"]
         return self.run(name, *test[:-1], route or test[-1], **more).returncode == 0
 
+    def books(self) -> dict[str, Any]:
+        """The simulator's, of events."""
+        with urlopen(f"http://127.0.0.1:{self.ports['simulator']}/_simulator/events", timeout=WITHIN_S) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+        return found
+
+    def series(self) -> list[Sample]:
+        """What Prometheus would read from both workers."""
+        token = (self.secrets / "token").read_text("ascii")
+        found: list[Sample] = []
+        for name in ("worker-1", "worker-2"):
+            url = f"http://127.0.0.1:{self.ports[name]}/metrics"
+            request = Request(url, headers={"Authorization": f"Bearer {token}"})
+            with urlopen(request, timeout=WITHIN_S) as answer:  # noqa: S310 - loopback
+                families = text_string_to_metric_families(answer.read().decode())
+                found += [sample for family in families for sample in family.samples]
+        return found
+
     def listens(self, worker: str) -> dict[str, str]:
         assert bulksend_environment()["BULKSEND_HTTP_LISTEN"] == "0.0.0.0:9464"
         return {"BULKSEND_HTTP_LISTEN": f"127.0.0.1:{self.ports[worker]}"}
@@ -264,6 +289,52 @@ def database(picture: Picture) -> Iterator[None]:
             yield
     finally:
         del os.environ["PGPORT"]
+
+
+def total(series: list[Sample], name: str, **labels: str) -> float:
+    return sum(one.value for one in series if one.name == name and labels.items() <= one.labels.items())
+
+
+def empty_rows(series: list[Sample]) -> list[str]:
+    """Rows of the dashboard of which no query has anything to work with: each selects a series that is 0 or missing."""
+    recorded = {rule.name: rule.expression for rule in grafana.rules() if not rule.alert}
+
+    def is_filled(expression: str) -> bool:
+        parsed = promql_parser.parse(grafana.substituted(expression))
+        return all(
+            is_filled(recorded[selector.name]) if selector.name in recorded else selected(selector)
+            for selector in promql.selectors(parsed)
+        )
+
+    def selected(selector: promql_parser.VectorSelector) -> float:
+        return sum(
+            one.value
+            for one in series
+            if one.name == selector.name
+            and all(matches(matcher, one.labels.get(matcher.name, "")) for matcher in selector.matchers.matchers)
+        )
+
+    filled: dict[str, bool] = {}
+    row = ""
+    for panel in grafana.dashboard()["panels"]:
+        if panel["type"] == "row":
+            row = panel["title"]
+            filled[row] = False
+        else:
+            filled[row] |= any(is_filled(target["expr"]) for target in panel["targets"])
+    return [title for title, has_some in filled.items() if not has_some]
+
+
+def matches(matcher: promql_parser.Matcher, value: str) -> bool:
+    match matcher.op:
+        case promql_parser.MatchOp.Equal:
+            return value == matcher.value
+        case promql_parser.MatchOp.NotEqual:
+            return value != matcher.value
+        case promql_parser.MatchOp.Re:
+            return re.fullmatch(matcher.value, value) is not None
+        case _:
+            return re.fullmatch(matcher.value, value) is None
 
 
 def test_secrets_are_made_once_and_closed(picture: Picture) -> None:
@@ -296,7 +367,8 @@ def test_the_picture_runs_and_the_demo_is_sent(picture: Picture) -> None:
         names = ("worker-1", "worker-2")
         workers = [stack.enter_context(picture.running("worker", **picture.listens(name))) for name in names]
         for name in names:
-            until(lambda: picture.healthy("worker", **picture.listens(name)), f"{name} is healthy")  # noqa: B023
+            listens = picture.listens(name)
+            until(lambda: picture.healthy("worker", **listens), f"{name} is healthy", within_s=60.0)  # noqa: B023
         submitted = picture.run("worker", "bulksend", "submit", "/srv/demo/launch.toml", "--yes")
         assert submitted.returncode == 0, submitted.stderr
         assert "A worker has it" in submitted.stderr
@@ -309,7 +381,23 @@ def test_the_picture_runs_and_the_demo_is_sent(picture: Picture) -> None:
 
         rows = len((FOLDER / "demo/list.csv").read_text("utf-8").splitlines()) - 1
         until(lambda: status()["state"] == "finished", "it is sent", within_s=120.0)
-        assert (status()["rows"], status()["accepted"]) == (rows, rows)
+        until(lambda: picture.books()["queued"] == 0, "all events are in the simulator's queue")
+        books = picture.books()
+        told = sum(books["emitted"].values())
+        until(lambda: total(picture.series(), "bulksend_events_total") == told, "the workers have taken them all")
+        until(lambda: status()["in_doubt"] == 0, "events settle what was in doubt")
+        found, series = status(), picture.series()
+        assert (found["rows"], found["accepted"] + found["dead"]) == (rows, rows)
+        assert found["dead"] > 0
+        by_type = {name.lower().replace("deliverydelay", "delivery_delay"): n for name, n in books["emitted"].items()}
+        assert by_type.keys() == {"delivery", "bounce", "complaint", "delivery_delay"}
+        assert {kind: total(series, "bulksend_events_total", type=kind) for kind in by_type} == by_type
+        for kind in ("permanent", "transient"):
+            assert total(series, "bulksend_bounces_total", kind=kind) > 0
+        addresses = (FOLDER / "demo/list.csv").read_text("utf-8")
+        assert by_type["complaint"] == addresses.count("complaint+")
+        assert found["events"]["bounced"]["permanent"] == addresses.count("\nbounce+") + addresses.count("suppression")
+        assert empty_rows(series) == []
         for name in names:
             assert picture.healthy("worker", "readyz", **picture.listens(name)), name
         for worker in workers:

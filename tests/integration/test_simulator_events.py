@@ -66,7 +66,7 @@ def sqs(ministack: Ministack) -> Sqs:
 
 @pytest.fixture(scope="module")
 def _running() -> Iterator[tuple[SimulatorProcess, SesClient, dict[str, Any]]]:
-    fixed = ("host", "port", "day_s", "seed", "rules", "exit_with_parent")
+    fixed = ("host", "port", "day_s", "seed", "rules", "events", "exit_with_parent")
     with SimulatorProcess(max_send_rate_per_s=1e6, seed=7) as running, ses_client(running.url) as client:
         yield running, client, {name: value for name, value in running.settings().items() if name not in fixed}
 

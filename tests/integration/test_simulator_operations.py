@@ -28,7 +28,7 @@ def client(running: SimulatorProcess) -> Iterator[SesClient]:
 def simulator(running: SimulatorProcess) -> Iterator[SimulatorProcess]:
     """The one of this module, as if it had just been started."""
     defaults = running.settings()
-    fixed = ("host", "port", "day_s", "seed", "rules", "exit_with_parent")
+    fixed = ("host", "port", "day_s", "seed", "rules", "events", "exit_with_parent")
     yield running
     running.settings(**{name: value for name, value in defaults.items() if name not in fixed})
     running.rules([])

@@ -66,6 +66,24 @@ def test_it_tells_its_url_in_one_line_and_ends_well_on_sigterm() -> None:
             assert process.stdout.read() == ""
 
 
+def test_it_tells_where_its_own_queue_is() -> None:
+    command = [sys.executable, "-m", "bulksend", "simulate", "--events"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = json.loads(process.stdout.readline())
+        process.terminate()
+        assert process.wait(30) == 0
+    assert line["events_queue_url"] == f"{line['url']}/123456789012/bulksend-events"
+
+
+def test_events_for_two_queues_are_refused() -> None:
+    command = [sys.executable, "-m", "bulksend.simulator", "--events", "--events-queue-url=http://127.0.0.1:1/q/e"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert ended.returncode == 2
+    assert "one queue" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_it_ends_with_its_parent() -> None:
     program = (
         "import os\n"
