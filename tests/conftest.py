@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 from collections.abc import Iterator
@@ -13,9 +14,14 @@ import pytest
 from hypothesis import settings
 
 from bulksend.simulator import SimulatorProcess
+from bulksend.worker.running import GC_THRESHOLD
 from tests import sdk  # noqa: F401
+from tests.folders import quick_folder
 from tests.independent import Ministack, ministack_command
 from tests.postgres import Databases, Postgres
+
+gc.disable()  # until the first test: nothing that is imported or collected is garbage
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(quick_folder()))
 
 settings.register_profile("suite", deadline=None)  # how long a test takes says more of the machine than of the code
 settings.load_profile("suite")
@@ -77,6 +83,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         ministack_command()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """What is there now stays until the end: to look through it again and again was a tenth of all work."""
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+    gc.enable()
+
+
 @pytest.fixture(scope="session")
 def _ministack_server(_isolation: None) -> Iterator[Ministack]:
     with Ministack() as server:
@@ -116,7 +130,7 @@ def database_url(_databases: Databases) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def _simulator_process(_isolation: None) -> Iterator[tuple[SimulatorProcess, dict[str, Any]]]:
     with SimulatorProcess() as running:
-        fixed = {"host", "port", "day_s", "seed", "rules", "exit_with_parent"}
+        fixed = {"host", "port", "day_s", "seed", "rules", "events", "exit_with_parent"}
         yield running, {name: value for name, value in running.settings().items() if name not in fixed}
 
 

@@ -172,13 +172,14 @@ class Fleet:
 
     # Workers ----------------------------------------------------------------------------------------------------------
 
-    def started(self, environment: Mapping[str, str] | None = None) -> WorkerProcess:
-        """One more worker; it is not waited for."""
+    def started(self, environment: Mapping[str, str] | None = None, program: str | None = None) -> WorkerProcess:
+        """One more worker; it is not waited for. `program` is as WorkerProcess has it."""
         made = WorkerProcess(
             self.folder,
             *("--config", str(self.folder / "config.toml")),
             environment=dict(environment or {}),
             fresh=self._fresh,
+            program=program,
         )
         self._stack.callback(made.__exit__, None, None, None)
         return made

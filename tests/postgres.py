@@ -25,6 +25,7 @@ import psycopg
 from psycopg import sql
 
 from bulksend.worker.migrating import migrate_database
+from tests.folders import quick_folder
 
 START_WITHIN_S = 30.0
 USER = "nobody"
@@ -73,7 +74,7 @@ class Postgres:
 
     def __enter__(self) -> Self:
         # Not below pytest's folders: those are for this user alone.
-        self._folder = Path(tempfile.mkdtemp(prefix="bulksend-pg-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="bulksend-pg-", dir=quick_folder()))
         try:
             if self._user is not None:
                 shutil.chown(self._folder, self._user)

@@ -36,16 +36,26 @@ def until(condition: Callable[[], object], what: str, within_s: float = WITHIN_S
 class WorkerProcess:
     """A worker in a folder, with what else stands on its command line; killed at the end if it still lives.
 
-    A `fresh` one has a Python of its own, as people start it; the others are forked.
+    A `fresh` one has a Python of its own, as people start it; the others are forked, and `program` is as Forked has it.
     """
 
     def __init__(
-        self, folder: Path, *arguments: str, environment: dict[str, str] | None = None, fresh: bool = False
+        self,
+        folder: Path,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        fresh: bool = False,
+        program: str | None = None,
     ) -> None:
         self._log = folder / f"worker-{time.monotonic_ns()}.log"
         self._log.touch()
         variables = {"BULKSEND_HTTP_LISTEN": "127.0.0.1:0", **os.environ, **(environment or {})}
-        self.process = (_fresh if fresh else _forked)(folder, ("worker", *arguments), variables, self._log)
+        started = ("worker", *arguments)
+        self.process: Process = (
+            _fresh(folder, started, variables, self._log)
+            if fresh
+            else Forked(*started, folder=folder, environment=variables, log=self._log, program=program)
+        )
 
     def __enter__(self) -> Self:
         try:
@@ -93,10 +103,6 @@ class WorkerProcess:
         """Tell it to stop; returns its exit code."""
         self.process.send_signal(number)
         return self.process.wait(WITHIN_S)
-
-
-def _forked(folder: Path, arguments: Sequence[str], environment: dict[str, str], log: Path) -> Process:
-    return Forked(*arguments, folder=folder, environment=environment, log=log)
 
 
 def _fresh(folder: Path, arguments: Sequence[str], environment: dict[str, str], log: Path) -> Process:

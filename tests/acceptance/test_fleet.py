@@ -11,7 +11,7 @@ from typing import Any, LiteralString
 import pytest
 
 from loadtest.fleet_crash import Hits, one_campaign
-from tests.fleet import Fleet, freeze, kill, wake
+from tests.fleet import Fleet, kill, stat_of, wake
 from tests.postgres import Postgres
 from tests.worker_process import until
 
@@ -43,13 +43,36 @@ def test_killed_frozen_and_without_a_database_nobody_is_lost_or_gets_two(
     assert counted.accepted <= counted.really_accepted <= counted.accepted + counted.in_doubt
 
 
+STOPS_AT_THE_WORST_INSTANT = """
+import os, signal, sys
+from pathlib import Path
+from bulksend.cli import main
+from bulksend.journal.postgres import PostgresJournal
+from bulksend.model import Intent
+
+intend = PostgresJournal.intend
+
+async def intend_and_stop(self, batch):
+    made = await intend(self, batch)
+    if isinstance(made, Intent) and Path("stop").exists():
+        Path("stop").rename("stopped").write_text(str(made.attempt_id))
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return made
+
+PostgresJournal.intend = intend_and_stop
+main(sys.argv[1:])
+"""
+"""A worker that stops once there is a file `stop`: between an intent that is durable and its request's first byte."""
+
+
 def test_a_worker_that_slept_longer_than_its_lease_sends_nothing_under_it(fleet: Fleet) -> None:
+    sleeper = fleet.started(program=STOPS_AT_THE_WORST_INSTANT).__enter__()
+    fleet.workers(1)
     campaign = fleet.submit("launch", 4000)
-    sleeper, _ = fleet.workers(2)
     holders: LiteralString = "SELECT count(DISTINCT holder) FROM chunk WHERE leased_until > store_now()"
     until(lambda: fleet.rows(holders) == [(2,)], "both have something to send")
-    freeze(sleeper)
-    frozen_at = time.time()
+    (fleet.folder / "stop").touch()
+    until(lambda: stat_of(sleeper.process.pid) == "T", "it has stopped")
     until(lambda: fleet.rows(holders) == [(1,)], "its leases have run out")
     until(lambda: fleet.rows("SELECT 1 FROM chunk WHERE epoch > 1"), "the other has taken up what it held")
     woken_at = time.time()
@@ -58,12 +81,12 @@ def test_a_worker_that_slept_longer_than_its_lease_sends_nothing_under_it(fleet:
     fleet.everybody_once(campaign)
     assert fleet.tally(campaign).in_doubt == 0, "the answers to what was in the air came late, and were taken"
     assert sleeper.process.poll() is None
-    attempts = {
-        message_id: at for message_id, at in fleet.rows("SELECT message_id, sent_at FROM entry_attempt") if message_id
-    }
-    late = [one for one in fleet.simulator.accepted(campaign.id) if one["at"] > woken_at]
-    assert late
-    assert all(attempts[one["message_id"]] > frozen_at for one in late)
+    intended = int((fleet.folder / "stopped").read_text("ascii"))
+    found = fleet.rows(
+        "SELECT DISTINCT sent_at < %s, message_id FROM entry_attempt WHERE attempt_id = %s", woken_at, intended
+    )
+    assert found == [(True, None)], "what it had intended before it slept did not leave when it woke"
+    assert any(one["at"] > woken_at for one in fleet.simulator.accepted(campaign.id))
     assert fleet.overtaken() == 0
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bulksend.errors import CampaignBusyError, CampaignUnknownError, NameTakenError
 from bulksend.facts import ChunkStanding, EntryStanding
-from bulksend.journal import Journal, SqliteJournal, open_postgres
+from bulksend.journal import Journal, SqliteJournal
 from bulksend.ledger import Ledger
 from bulksend.model import (
     AllAccepted,
@@ -43,15 +42,6 @@ DOUBT = EntryOutcome(Verdict.IN_DOUBT, "NO_ANSWER", "reset")
 LATER = EntryOutcome(Verdict.TRANSIENT, "TRANSIENT_FAILURE", "busy", due_at=1234.5)
 
 Open = Callable[[], Journal]
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    """Opens the same journal, as another process would."""
-    if request.param == "sqlite":
-        return lambda: SqliteJournal(tmp_path / "store" / "journal.db")
-    url: str = request.getfixturevalue("database_url")
-    return lambda: open_postgres(url)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from bulksend.errors import JournalError
 from bulksend.event import EventType, Suppression, SuppressionReason
-from bulksend.journal import Journal, SqliteEvents, SqliteJournal, open_postgres, patience
+from bulksend.journal import Journal, SqliteEvents, patience
 from bulksend.journal.events import Evidence
 from bulksend.journal.evidence import Paired, Proved
 from bulksend.model import (
@@ -35,15 +35,6 @@ FAILED = EventType.RENDERING_FAILURE
 OTHER = EntryOutcome(Verdict.ACCEPTED, "SUCCESS", message_id="other")
 
 Open = Callable[[], Journal]
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    """Opens the same journal, as another process would."""
-    if request.param == "sqlite":
-        return lambda: SqliteJournal(tmp_path / "store" / "journal.db")
-    url: str = request.getfixturevalue("database_url")
-    return lambda: open_postgres(url)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 import uvloop
 
 from bulksend.aws import AwsAccess, Route
+from bulksend.clock import boot_s
 from bulksend.model import AllAccepted, Answer, Answered, Doubtful, EntryResult, NotSent, Refused
 from bulksend.ses import CompatibleTransport, SignedTransport, find_route
 from tests.clocks import NO_DEADLINE_S
@@ -180,6 +181,21 @@ def silent(answer: Answer) -> Answer:
             return NotSent("")
         case _:
             return answer
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_came_too_long_after_its_intent_does_not_leave(kind: str) -> None:
+    async def behave(guest: Guest) -> None:
+        await guest.request()
+        await guest.write(answer_bytes(TWO))
+
+    async def main() -> None:
+        async with serving(behave) as server, opened(kind, access_to(server.url)) as transport:
+            assert isinstance(await transport.send(ENTRIES, boot_s() - 0.001), NotSent)
+            assert server.visits == []
+            assert await transport.send(ENTRIES, boot_s() + 60.0) == ACCEPTED
+
+    run(main())
 
 
 @pytest.mark.parametrize("kind", KINDS)
