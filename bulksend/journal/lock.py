@@ -13,7 +13,10 @@ from typing import Self
 
 from bulksend.errors import CampaignBusyError, JournalError
 
-__all__ = ["StoreLock", "living_holder", "living_process", "plans_lock"]
+__all__ = ["MANY", "NONE", "StoreLock", "last_campaign", "living_holder", "living_process", "plans_lock"]
+
+MANY, NONE = "", "-"
+"""In place of the id of the only campaign: it sends whatever is submitted; or it sends nothing."""
 
 PATIENCE_S = 1.0
 """Somebody who only looks holds a shared lock for an instant; a sender holds its own for long."""
@@ -23,14 +26,14 @@ class StoreLock:
     """Held by the process that sends.
 
     The file's text is the holder's id, so that others can tell its attempts from dead ones, its process's, and that of
-    the campaign that it sends, if it is only one.
+    the campaign that it sends, if it is only one, else MANY or NONE. It outlives the holder.
 
     Raises:
         CampaignBusyError: at entry, when another process holds it.
         JournalError: at entry, when the file cannot be used.
     """
 
-    def __init__(self, path: Path, holder: str, campaign_id: str = "") -> None:
+    def __init__(self, path: Path, holder: str, campaign_id: str = MANY) -> None:
         self._path = path
         self._holder = holder
         self._campaign_id = campaign_id
@@ -99,6 +102,20 @@ def living_process(path: Path) -> tuple[int | None, str]:
     """
     _, number, campaign_id, *_ = [*(_text_of_living(path) or "").split(" "), "", "", ""]
     return int(number) if number.isdecimal() else None, campaign_id
+
+
+def last_campaign(path: Path) -> str:
+    """The only campaign's id of whoever held the store's lock last, dead or alive; MANY or NONE.
+
+    Raises:
+        JournalError: the file cannot be read.
+    """
+    try:
+        return path.read_text("ascii", "replace").split(" ")[2]
+    except (FileNotFoundError, IndexError):
+        return NONE
+    except OSError as error:
+        raise JournalError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _text_of_living(path: Path) -> str | None:

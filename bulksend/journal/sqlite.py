@@ -7,7 +7,6 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -16,7 +15,7 @@ from bulksend.errors import CampaignBusyError, JournalError
 from bulksend.journal.database import Database, Living
 from bulksend.journal.deciding import move, settle_standing, settled_places
 from bulksend.journal.filesystem import clear_free_space, make_private, refuse_network
-from bulksend.journal.lock import StoreLock, living_holder, living_process, plans_lock
+from bulksend.journal.lock import MANY, NONE, StoreLock, last_campaign, living_holder, living_process, plans_lock
 from bulksend.journal.reading import Sender, ledger_of
 from bulksend.journal.records import Records
 from bulksend.journal.rows import (
@@ -26,6 +25,7 @@ from bulksend.journal.rows import (
     outcome_row,
     places_of,
 )
+from bulksend.journal.schemas import statements, when_free
 from bulksend.journal.sqlite_writer import Insertion, SqliteWriter
 from bulksend.ledger import Ledger
 from bulksend.model import (
@@ -106,7 +106,11 @@ class SqliteJournal(Records):
 
     def alone(self) -> AbstractContextManager[None]:
         """See `sending`."""
-        return self.sending()
+        return self.sending(NONE)
+
+    def was_a_worker(self) -> bool:
+        """See Records."""
+        return last_campaign(self._lock_path) == MANY
 
     def has_events(self) -> bool:
         """Whether there ever was a file of events: see SqliteEvents."""
@@ -156,7 +160,7 @@ class SqliteJournal(Records):
     # The sending process ----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def sending(self, campaign_id: str = "") -> Iterator[None]:
+    def sending(self, campaign_id: str = MANY) -> Iterator[None]:
         """Hold the store: attempts made inside are this process's, and in flight while it lives.
 
         Whoever sends only one campaign names it.
@@ -391,7 +395,7 @@ class SqliteJournal(Records):
             if has_snapshots and not self.path.exists():
                 raise _lost(self.path, snapshots)
             make_private(self.path)
-            with closing(self._connect()) as db:
+            with closing(when_free(self._connect)) as db:
                 (version,) = db.execute("PRAGMA user_version").fetchone()
                 if version == 0 and has_snapshots:
                     raise _lost(self.path, snapshots)
@@ -400,10 +404,8 @@ class SqliteJournal(Records):
                         f"{self.path} was made by a newer bulksend (format {version}, this one reads {SCHEMA_VERSION})",
                         hint="Use the version that made it, or a newer one.",
                     )
-                db.execute("PRAGMA foreign_keys = OFF")
-                for name in SCHEMAS[version:]:
-                    schema = resources.files("bulksend.journal").joinpath(name).read_text("utf-8")
-                    db.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
+                if version < SCHEMA_VERSION:
+                    _bring_up_to_date(db)
         except (sqlite3.Error, OSError) as error:
             raise JournalError(f"{self.path} cannot be opened: {error}") from error
 
@@ -413,6 +415,16 @@ class SqliteJournal(Records):
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
         return db
+
+
+def _bring_up_to_date(db: sqlite3.Connection) -> None:
+    """Make the tables that it lacks, unless another process has done so meanwhile."""
+    db.execute("PRAGMA foreign_keys = OFF")
+    db.execute("BEGIN IMMEDIATE")
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    for statement in statements(SCHEMAS, version):
+        db.execute(statement)
+    db.execute("COMMIT")
 
 
 def _lost(path: Path, snapshots: Path) -> JournalError:

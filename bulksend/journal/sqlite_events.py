@@ -7,7 +7,6 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -19,6 +18,7 @@ from bulksend.journal.database import Database
 from bulksend.journal.event_tables import EventTables
 from bulksend.journal.filesystem import clear_free_space, make_private, refuse_network
 from bulksend.journal.recording import Into
+from bulksend.journal.schemas import statements, when_free
 
 __all__ = ["SqliteEvents"]
 
@@ -163,7 +163,7 @@ class SqliteEvents(EventTables):
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 refuse_network(self.path.parent)
                 make_private(self.path)
-                with closing(self._connect()) as db:
+                with closing(when_free(self._connect)) as db:
                     db.execute("BEGIN IMMEDIATE")  # another process may be making it
                     (version,) = db.execute("PRAGMA user_version").fetchone()
                     if version > SCHEMA_VERSION:
@@ -172,7 +172,7 @@ class SqliteEvents(EventTables):
                             f"{SCHEMA_VERSION})",
                             hint="Use the version that made it, or a newer one.",
                         )
-                    for statement in _statements(version):
+                    for statement in statements(SCHEMAS, version):
                         db.execute(statement)
                     db.execute("COMMIT")
             except (sqlite3.Error, OSError) as error:
@@ -249,25 +249,12 @@ def _as_it_is(_: sqlite3.Connection) -> None:
 def _empty() -> sqlite3.Connection:
     """What a store is that nobody has made yet."""
     db = sqlite3.connect(":memory:", isolation_level=None)
-    for statement in _statements(0):
+    for statement in statements(SCHEMAS, 0):
         db.execute(statement)
     return db
 
 
 @cache
-def _statements(version: int) -> tuple[str, ...]:
-    """What a file of that version lacks."""
-    found = []
-    for name in SCHEMAS[version:]:
-        statement = ""
-        for line in resources.files("bulksend.journal").joinpath(name).read_text("utf-8").splitlines(keepends=True):
-            statement += line
-            if sqlite3.complete_statement(statement):
-                found.append(statement)
-                statement = ""
-    return tuple(found)
-
-
 @cache
 def _insertion(into: Into, rows: int) -> str:
     columns = ", ".join(name for name, _ in into.columns)

@@ -5,6 +5,8 @@ import os
 import stat
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,8 @@ def test_files_are_private(journal: SqliteJournal) -> None:
 
 HOLD = """
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from bulksend.journal import SqliteJournal
 with SqliteJournal(Path(sys.argv[1])).sending():
@@ -94,6 +98,20 @@ def test_a_journal_from_the_version_before_is_taken_up(journal: SqliteJournal) -
     assert at is not None
     SqliteJournal(journal.path, now=lambda: at + 1).prune(campaign)
     assert SqliteJournal(journal.path).pruned_at(campaign) == at, "a second time changes nothing"
+
+
+def test_several_processes_that_open_a_new_one_at_once_all_have_it(tmp_path: Path) -> None:
+    """As threads, since a connection knows nothing of the others' anyway."""
+    for number in range(20):
+        path, gate = tmp_path / str(number) / "journal.db", threading.Barrier(4)
+
+        def opened(path: Path = path, gate: threading.Barrier = gate) -> SqliteJournal:
+            gate.wait()
+            return SqliteJournal(path)
+
+        with ThreadPoolExecutor(4) as pool:
+            found = [pool.submit(opened) for _ in range(4)]
+            assert [one.result().campaigns() for one in found] == [[]] * 4
 
 
 def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
