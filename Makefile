@@ -79,16 +79,20 @@ $(DEPLOY_TOOLS): requirements/deploy.txt $(SETUP)
 	@touch $@
 
 check-deploy: $(SETUP) $(MINISTACK) $(DEPLOY_TOOLS)
-	@for tool in prometheus promtool chromium systemd-analyze; do command -v $$tool >/dev/null || { \
+	@for tool in prometheus promtool prometheus-alertmanager amtool chromium nginx systemd-analyze; do \
+		command -v $$tool >/dev/null || { \
 		echo "make check-deploy needs $$tool: make deploy-deps installs it on Debian and its kin" >&2; exit 1; }; done
 	PATH="$(abspath .venv-deploy/bin):$$PATH" .venv/bin/python -m pytest -n 2 --dist worksteal tests/deploy
 
-# A real Prometheus, a real browser, and systemd's own word on the unit. None of them is started as a service.
+# A real Prometheus and Alertmanager, a real browser, a proxy, and systemd's own word on the units. None of them is started
+# as a service.
 deploy-deps:
 	@command -v apt-get >/dev/null || { \
-		echo "make deploy-deps uses apt-get: install prometheus, chromium and systemd in this system's own way" >&2; exit 1; }
+		echo "make deploy-deps uses apt-get: install prometheus, its alertmanager, chromium, nginx and systemd in this" \
+			"system's own way" >&2; exit 1; }
 	apt-get update
-	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends prometheus chromium systemd fonts-dejavu-core
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends prometheus \
+		prometheus-alertmanager chromium nginx-light systemd fonts-dejavu-core
 
 # What loadtest/ measures against: nginx answers, as a server that is not the bottleneck, and wrk posts a ready body, as the
 # limit of what a sender can reach. Both are only started by the scenarios, on loopback; the system's own nginx is not.
@@ -100,7 +104,7 @@ bench-deps:
 requirements: $(UV_NEEDED)
 	$(UV) $(COMPILE) $(UPGRADE) pyproject.toml --output-file requirements/base.txt
 	$(UV) $(COMPILE) $(UPGRADE) pyproject.toml --group dev --constraints requirements/base.txt --output-file requirements/dev.txt
-	$(UV) $(COMPILE) $(UPGRADE) pyproject.toml --extra fleet --constraints requirements/dev.txt --output-file requirements/image.txt
+	$(UV) $(COMPILE) $(UPGRADE) pyproject.toml --extra fleet --extra multiregion --constraints requirements/dev.txt --output-file requirements/image.txt
 	$(UV) $(COMPILE) $(UPGRADE) requirements/build.in --constraints requirements/dev.txt --output-file requirements/build.txt
 	$(UV) $(COMPILE) $(UPGRADE) requirements/ministack.in --output-file requirements/ministack.txt
 	$(UV) $(COMPILE) $(UPGRADE) requirements/deploy.in --output-file requirements/deploy.txt

@@ -17,6 +17,7 @@ __all__ = [
     "BatchSent",
     "BreakerBlind",
     "CampaignHalted",
+    "CampaignHindered",
     "ChunkRead",
     "ChunkStanding",
     "CircuitChanged",
@@ -30,6 +31,8 @@ __all__ = [
     "LoopLagged",
     "PaceChanged",
     "QuotaRead",
+    "Reputation",
+    "Span",
     "StoreCounted",
     "UnknownStatus",
     "WaitKind",
@@ -135,13 +138,24 @@ class WaitKind(StrEnum):
     CANARY = "canary"
     """News of the first mails of a campaign, by which the others may go."""
     STORE = "store"
-    """The database does not answer, or cannot be written."""
+    """The store does not answer, or cannot be written: the database, a disk, or where lists are kept."""
+    THIS_WORKER = "this_worker"
+    """Something is wrong with this process alone: its settings, its credentials, its copy of a list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """Why nothing is being sent, in words for a person; empty, and of no kind, when it goes on."""
 
+    reason: str
+    kind: WaitKind | None
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignHindered:
+    """Why a campaign that is to be sent cannot be begun by this process now; empty, and of no kind, when it can."""
+
+    campaign_id: str
     reason: str
     kind: WaitKind | None
 
@@ -223,12 +237,34 @@ class ChunkStanding(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Reputation:
+    """What SES judges an account by in a Region, of mails of a store that were sent in some time until now.
+
+    `mails` are those of which it is known what became of them, or all that were sent where no event says that any
+    arrived; `bounced` bounced for good; `complained` were complained of. Each mail counts once.
+    """
+
+    mails: int
+    bounced: int
+    complained: int
+
+
+@unique
+class Span(StrEnum):
+    """A stretch of time until now."""
+
+    DAY = "day"
+    WEEK = "week"
+
+
+@dataclass(frozen=True, slots=True)
 class StoreCounted:
     """A store in numbers. `at` is epoch seconds.
 
     `entries` has every campaign that is not over, by its name, and of the others what is in doubt. `sendable` are
     pending entries of campaigns that are to be sent, and may be by their schedules. `doubt_since` is when the earliest
-    request was made that left anything in doubt which still is, by the names of campaigns that have any.
+    request was made that left anything in doubt which still is, by the names of campaigns that have any. `reputation`
+    is by account and Region that campaigns are bound to, as far as events tell.
     """
 
     at: float
@@ -239,11 +275,12 @@ class StoreCounted:
     chunks: Mapping[ChunkStanding, int]
     workers: int
     doubt_since: Mapping[str, float] = field(default_factory=dict)
+    reputation: Mapping[tuple[str, str], Mapping[Span, Reputation]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class EventsRecorded:
-    """A batch of events is durable, each counted once; the oldest was `lag_s` old.
+    """A batch of events is durable, each counted once; the oldest was `lag_s` old, None where none was new.
 
     `unreadable` messages were in it as well. `bounces` are those of `types`, by kind. `copies` are rows of which a
     second mail that SES did not refuse was seen for the first time.
@@ -251,7 +288,7 @@ class EventsRecorded:
 
     types: Mapping[EventType, int]
     bounces: Mapping[BounceKind, int]
-    lag_s: float
+    lag_s: float | None
     unreadable: int
     copies: int = 0
 
@@ -273,6 +310,7 @@ Fact: TypeAlias = (
     | QuotaRead
     | PaceChanged
     | Waiting
+    | CampaignHindered
     | BreakerBlind
     | CircuitChanged
     | UnknownStatus

@@ -2,9 +2,9 @@
 
     python -m loadtest.panels OUT.html [SECONDS]
 
-runs a simulator, a worker and Debian's Prometheus for so many seconds (90), and draws each panel in its place in the
-dashboard's grid, plainly: what Grafana makes of it is prettier, but has the same numbers, names, units and colours.
-With OUT.png it is a picture, by Debian's chromium. Nothing of it is shipped.
+runs a simulator, a worker, a queue of events and Debian's Prometheus for so many seconds (90), and draws each panel in
+its place in the dashboard's grid, plainly: what Grafana makes of it is prettier, but has the same numbers, names, units
+and colours. With OUT.png it is a picture, by Debian's chromium. Nothing of it is shipped.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -13,6 +14,9 @@ from bulksend import __version__
 from bulksend.errors import AccountError, ConfigError
 
 __all__ = ["AwsAccess", "direct_session", "explained", "open_client", "open_session", "refusal_code"]
+
+SERVER_FAULT = 500
+"""HTTP statuses from here on are the server's fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,7 @@ def explained(error: Exception) -> AccountError | ConfigError:
 
     match error:
         case sdk.ClientError():
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            text = str(error.response.get("Error", {}).get("Message", ""))
-            return AccountError(f"{error.operation_name} was refused: {code}: {text}")
+            return _refused(str(error.operation_name), error.response)
         case sdk.NoCredentialsError() | sdk.PartialCredentialsError():
             return AccountError(
                 "no AWS credentials were found",
@@ -95,6 +97,19 @@ def explained(error: Exception) -> AccountError | ConfigError:
             return AccountError(str(error), hint="Check the network, the region and --endpoint-url.")
         case _:
             return AccountError(f"{type(error).__name__}: {error}")
+
+
+def _refused(operation: str, response: Mapping[str, Any]) -> AccountError:
+    error = response.get("Error", {})
+    said = f"{error.get('Code', '')}: {error.get('Message', '')}"
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
+    if status < SERVER_FAULT:
+        return AccountError(f"{operation} was refused: {said}")
+    return AccountError(
+        f"{operation} has failed at the server (HTTP {status}): {said}",
+        hint="Nothing was sent. It is no fault of yours: run this again in a minute. If it stays, look at AWS's Health "
+        "Dashboard.",
+    )
 
 
 def refusal_code(error: Exception) -> str:

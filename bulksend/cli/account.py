@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 from cyclopts import App, Parameter
@@ -12,6 +13,9 @@ from cyclopts import App, Parameter
 from bulksend.cli.app import COMMON, Common, Output, app
 from bulksend.cli.terminal import console, for_people, print_json
 from bulksend.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from bulksend.worker.account import Quota
 
 __all__ = ["template"]
 
@@ -21,16 +25,21 @@ app.command(template)
 
 @app.command
 def quota(*, output: Output = "text", common: Common = COMMON) -> int:
-    """What the account may send, and what it has sent in the last 24 hours.
+    """What the account may send, and what it has sent in the last 24 hours; when they are spent, from when they free.
+
+    That is known from what the store at hand has sent; without a store, SES's answer stands alone. A fleet's workers,
+    which share a database, tell their present pace as well.
 
     Args:
         output: text for people, json for programs.
         common: Common options.
     """
+    from bulksend.pacing import refusal  # noqa: PLC0415
     from bulksend.report import rate_in_words  # noqa: PLC0415
     from bulksend.worker.account import read_quota  # noqa: PLC0415
 
-    account = read_quota(common.settings())
+    found = read_quota(common.settings(), Path.cwd())
+    account = found.account
     limit = account.max_24_hour_send
     if output == "json":
         print_json(
@@ -41,18 +50,42 @@ def quota(*, output: Output = "text", common: Common = COMMON) -> int:
                 "sending_enabled": account.sending_enabled,
                 "production_access": account.production_access,
                 "enforcement_status": account.enforcement_status,
+                "spent": found.day.is_spent,
+                "frees_at": found.day.frees_at,
+                "pace_per_s": found.pace_per_s,
             }
         )
         return int(ExitCode.DONE)
     out = console(sys.stdout)
-    out.print(f"{rate_in_words(account.max_send_rate_per_s)} recipients a second", highlight=False)
+    pace = "" if found.pace_per_s is None else f"; the workers send at {rate_in_words(found.pace_per_s)} a second now"
+    out.print(f"{rate_in_words(account.max_send_rate_per_s)} recipients a second{pace}", highlight=False)
     of = "without limit" if limit is None else f"of {limit:,.0f}"
     out.print(f"{account.sent_last_24_hours:,.0f} {of} sent in the last 24 hours", highlight=False)
-    if not account.sending_enabled or account.enforcement_status != "HEALTHY":
-        out.print(f"[yellow]status {account.enforcement_status}, sending enabled: {account.sending_enabled}[/]")
+    halt = refusal(account, found.pace)
+    if halt is not None:
+        out.print(
+            f"nothing can be sent: {halt.reason}", style="bold red", markup=False, highlight=False, soft_wrap=True
+        )
+        out.print(f"what to do: {halt.remedy}", markup=False, highlight=False, soft_wrap=True)
+    elif found.day.is_spent:
+        out.print(_spent(found), style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if account.enforcement_status not in ("HEALTHY", "SHUTDOWN"):
+        said = f"SES has the account under review (enforcement status {account.enforcement_status})"
+        out.print(said, style="yellow", markup=False, highlight=False)
     if not account.production_access:
         out.print("[yellow]the account is in the sandbox: verified and mailbox-simulator addresses only[/]")
     return int(ExitCode.DONE)
+
+
+def _spent(found: Quota) -> str:
+    """The 24 hours that take no more: from when they do."""
+    kept = f"; pacing.daily_reserve keeps {found.pace.daily_reserve:,} for others" if found.pace.daily_reserve else ""
+    if found.day.frees_at is not None:
+        until = datetime.fromtimestamp(found.day.frees_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return f"the 24-hour quota is spent{kept}; it frees from {until}, as what this store has sent is then a day old"
+    if found.has_store:
+        return f"the 24-hour quota is spent{kept}; not by this store, which so cannot tell when it frees"
+    return f"the 24-hour quota is spent{kept}; it frees 24 hours after what was sent, which no store at hand tells"
 
 
 @template.command(name="list")

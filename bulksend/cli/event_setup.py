@@ -86,7 +86,8 @@ def status(configuration_set: str | None = None, *, output: Output = "text", com
 
     The configuration set's event destinations of all kinds, what each covers, which needed types none brings to a
     queue; where its topics and rules lead; messages and dead letters of the queues of the settings (events.queues).
-    What cannot be asked is said to be so. Exit code 0 when nothing is at fault, 2 when something is.
+    Unless CloudWatch says that messages wait for long, they are counted twice, 5 seconds apart: that nobody takes them
+    is a warning. What cannot be asked is said to be so. Exit code 0 when nothing is at fault, 2 when something is.
 
     Args:
         configuration_set: The configuration set, as campaigns name it; without it, the queues alone.
@@ -192,6 +193,7 @@ def _standing_facts(found: EventsAsFound, checks: list[Check]) -> dict[str, obje
                 "waiting": None if queue.why else queue.waiting,
                 "in_flight": None if queue.why else queue.in_flight,
                 "oldest_s": queue.oldest_s.value,
+                "nobody_takes": queue.still,
                 "dead_letters": queue.dead.value,
             }
             for queue in found.queues

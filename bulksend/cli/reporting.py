@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,8 @@ from cyclopts import Parameter
 from bulksend.cli.app import COMMON, Common, Output, app, target_of
 from bulksend.cli.terminal import complain, for_people, print_json, private_file
 from bulksend.errors import ExitCode, UsageError
+
+BEGIN = b"<!DOCTYPE html>"
 
 
 @app.command
@@ -43,6 +46,7 @@ def report(
     out = out or Path(f"{target.name}-report.html")
     if out.is_dir():
         raise UsageError(f"{out} is a folder", hint=f"Name a file in it: --out {out / f'{target.name}-report.html'}.")
+    _refuse_other(out)
     reported = report_on(target.store, target.name, settings, with_addresses=addresses, by_ses=ses)
     found = reported.report
     page = render_page(found).encode()
@@ -53,7 +57,14 @@ def report(
         people.print(f"without rows of the list: {reported.warning}", highlight=False, markup=False)
     if output == "json":
         untold = "" if reported.untold is None else reported.untold.message
-        facts = campaign_facts(found.campaign, found.tally, found.became, orphaned=found.orphaned, untold=untold)
+        facts = campaign_facts(
+            found.campaign,
+            found.tally,
+            found.became,
+            orphaned=found.orphaned,
+            held_up=found.held_up,
+            untold=untold,
+        )
         facts |= {"file": str(out), "size_bytes": len(page), "with_addresses": found.with_addresses}
         print_json(facts | {"by_ses": ses_metrics_facts(found.by_ses)})
     else:
@@ -61,3 +72,13 @@ def report(
         people.print(f"The report on {found.campaign.name} is in {out}{personal}", highlight=False, markup=False)
     code = int(ExitCode.DONE) if reported.untold is None else complain(reported.untold)
     return code if found.tally.adds_up else int(ExitCode.UNEXPECTED)
+
+
+def _refuse_other(out: Path) -> None:
+    """What is no report is not replaced by one. Raises UsageError."""
+    with suppress(OSError):  # whoever writes it says what is wrong
+        if out.is_file():
+            with out.open("rb") as file:
+                begin = file.read(len(BEGIN))
+            if begin not in {b"", BEGIN}:
+                raise UsageError(f"{out} is there, and is no report", hint="Name another file with --out.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -80,6 +81,7 @@ def print_standing(standing: Standing, output: Output, to: Console) -> None:
             standing.tally,
             standing.became,
             orphaned=standing.orphaned,
+            by_worker=standing.by_worker,
             held_up=standing.held_up,
         )
 
@@ -117,7 +119,7 @@ def private_file(path: Path) -> Iterator[BufferedWriter]:
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC), "wb") as stream:
                 yield stream
             return
-        path = path.resolve()  # where it is a link, that stays one
+        path = _led_to(path)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
         partial = Path(name)
         with os.fdopen(descriptor, "wb") as file:
@@ -136,9 +138,17 @@ def private_file(path: Path) -> Iterator[BufferedWriter]:
             partial.unlink(missing_ok=True)
 
 
+def _led_to(path: Path) -> Path:
+    """Where it is a link, that stays one. Raises OSError."""
+    try:
+        return path.resolve()
+    except RuntimeError as error:  # of a Python before 3.13
+        raise OSError(errno.ELOOP, "it is a link that leads to itself") from error
+
+
 def _is_stream(path: Path) -> bool:
     """A device, a pipe, or one of the process's own streams, whatever is behind it."""
-    is_own = path.is_symlink() and str(path.absolute()).startswith(("/dev/", "/proc/"))
+    is_own = path.is_symlink() and str(path.absolute()).startswith(("/dev/std", "/dev/fd/", "/proc/"))
     return is_own or (path.exists() and not path.is_file())
 
 

@@ -325,11 +325,12 @@ class Consumer:
             self._look_for_room()
             self._no_trouble("record")
         if events:
-            lag_s = max(0.0, now - min(event.at for event in events))
+            is_new = any(recorded.types.values())  # else it is an old one that came again
+            lag_s = max(0.0, now - min(event.at for event in events)) if is_new else None
             fact = EventsRecorded(recorded.types, recorded.bounces, lag_s, unreadable, recorded.copies)
             self._listener.recorded(fact, recorded.campaigns)
         elif unreadable:
-            self._listener.recorded(EventsRecorded({}, {}, 0.0, unreadable), frozenset())
+            self._listener.recorded(EventsRecorded({}, {}, None, unreadable), frozenset())
         return True
 
     # What is done with messages ---------------------------------------------------------------------------------------

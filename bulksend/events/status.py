@@ -7,7 +7,7 @@ SNS API reference, ListSubscriptionsByTopic; Amazon EventBridge API reference, L
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from bulksend.events.asking import said_of, subscriptions
 from bulksend.events.queue import Queue, QueuePlace, open_queue, place_of
 from bulksend.events.troubles import QueueError, Trouble
 
-__all__ = ["Figure", "QueueStanding", "TopicStanding", "read_queue", "read_rules", "read_topic"]
+__all__ = ["Figure", "QueueStanding", "TopicStanding", "count_again", "read_queue", "read_rules", "read_topic"]
 
 ANSWER_WITHIN_S = 15.0
 OLDEST_OF = timedelta(minutes=15)
@@ -54,6 +54,8 @@ class QueueStanding:
     """The dead-letter queue's name; empty for none."""
     dead: Figure = Figure()
     """Messages in it."""
+    still: bool = False
+    """Counted once more, none of those that wait was gone or taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,17 @@ async def read_queue(access: AwsAccess, url: str) -> QueueStanding:
         dead_letters="" if dead_url is None else place_of(dead_url).name,
         dead=dead,
     )
+
+
+async def count_again(access: AwsAccess, queue: QueueStanding) -> QueueStanding:
+    """The same some time later, when whoever takes messages would have begun. SQS's counts are approximate."""
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN_S), open_queue(access, queue.url) as (client, _):
+            attributes = await client.attributes(_WAITING, _HIDDEN)
+    except (QueueError, TimeoutError):
+        return queue
+    waiting, in_flight = int(attributes.get(_WAITING, 0)), int(attributes.get(_HIDDEN, 0))
+    return replace(queue, still=waiting >= queue.waiting and not in_flight)
 
 
 async def read_topic(access: AwsAccess, topic_arn: str) -> TopicStanding:

@@ -32,6 +32,16 @@ def mails_sent(db: Database, campaign_id: str, since: float) -> int:
     return int(count)
 
 
+def mails_sent_from(db: Database, account: str, region: str, since: float) -> int:
+    """The same of all campaigns that are bound to an account and Region."""
+    (count,) = db.execute(
+        "SELECT coalesce(sum(a.count), 0) FROM attempt a JOIN outcome o ON o.attempt_id = a.id "
+        "JOIN campaign c ON c.id = a.campaign_id WHERE a.at >= ? AND o.spent > 0 AND c.account = ? AND c.region = ?",
+        (since, account, region),
+    ).fetchone()
+    return int(count)
+
+
 def chunk_sizes(db: Database, campaign_id: str) -> list[tuple[int, int]]:
     """(number, entries) of every chunk, in the order of the list."""
     return [

@@ -121,6 +121,14 @@ class EventTables(Recording):
             None if last is None else int(last[0]),
         )
 
+    def heard_since(self, recorded_since: float) -> list[str]:
+        """See EventRecords."""
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT campaign_id FROM heard WHERE last_at >= ? ORDER BY campaign_id", (recorded_since,)
+            )
+            return [str(campaign_id) for (campaign_id,) in rows]
+
     def of_row(self, campaign_id: str, row: int) -> list[MailEvent]:
         """See EventRecords."""
         with self._reading() as db:

@@ -154,6 +154,10 @@ class EventRecords(ABC):
         """Of the mails that were sent since then, to the second. Cheap enough to be asked every few seconds."""
 
     @abstractmethod
+    def heard_since(self, recorded_since: float) -> list[str]:
+        """Ids of the campaigns of whose mails anything was recorded since then (epoch seconds)."""
+
+    @abstractmethod
     def of_row(self, campaign_id: str, row: int) -> list[MailEvent]:
         """All events of a row, in the order in which they happened."""
 

@@ -115,6 +115,10 @@ class PostgresJournal(Records):
             row = db.execute("SELECT 1 FROM identity WHERE seen_at > store_now() - ?", (SEEN_WITHIN_S,)).fetchone()
         return None if row is None else Sender(None, None)
 
+    def was_a_worker(self) -> bool:
+        """Nobody else sends from a database."""
+        return True
+
     @contextmanager
     def plans(self, *, alone: bool) -> Iterator[bool]:
         """See Records."""

@@ -10,7 +10,7 @@ from functools import partial
 from typing import ClassVar, TypeVar
 
 from bulksend.errors import CampaignBusyError, CampaignUnknownError, NameTakenError
-from bulksend.journal.begun import ARMED, canary_sent, chunk_sizes, first_sent_at, mails_sent
+from bulksend.journal.begun import ARMED, canary_sent, chunk_sizes, first_sent_at, mails_sent, mails_sent_from
 from bulksend.journal.census import Census
 from bulksend.journal.database import Database, Living
 from bulksend.journal.deciding import PENDING_AGAIN, move, reopen, settle_once, stands
@@ -131,6 +131,10 @@ class Records(ABC):
     @abstractmethod
     def sender(self) -> Sender | None:
         """Who sends from the store now, as far as that is known; None if nobody does."""
+
+    @abstractmethod
+    def was_a_worker(self) -> bool:
+        """Whether who sent from the store last sends whatever is submitted, so that another one of these goes on."""
 
     @abstractmethod
     def plans(self, *, alone: bool) -> AbstractContextManager[bool]:
@@ -276,10 +280,21 @@ class Records(ABC):
         with self.reading() as db:
             return first_sent_at(db, campaign.id)
 
-    def mails_sent(self, campaign: Campaign, since: float) -> int:
+    def mails_sent(self, campaign_id: str, since: float) -> int:
         """Entries that were in an answered request since then (epoch seconds)."""
         with self.reading() as db:
-            return mails_sent(db, campaign.id, since)
+            return mails_sent(db, campaign_id, since)
+
+    def mails_sent_from(self, account: str, region: str, since: float) -> int:
+        """The same of all campaigns that are bound to an account and Region."""
+        with self.reading() as db:
+            return mails_sent_from(db, account, region, since)
+
+    def bindings(self) -> dict[str, tuple[str, str]]:
+        """The account and Region that each campaign is bound to, by its id."""
+        with self.reading() as db:
+            rows = db.execute("SELECT id, account, region FROM campaign").fetchall()
+        return {campaign_id: (account, region) for campaign_id, account, region in rows}
 
     def chunk_sizes(self, campaign: Campaign) -> list[tuple[int, int]]:
         """(number, entries) of every chunk, in the order of the list."""

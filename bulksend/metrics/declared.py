@@ -152,7 +152,8 @@ WAITING = _gauge(
     "bulksend_waiting",
     "Campaigns, accounts and stores of this process for which nothing may be sent now, by what they wait for: "
     "day_spent (the 24-hour quota), quota_unknown (GetAccount does not answer), schedule (the campaign's hours), "
-    "canary (what becomes of a campaign's first mails), store (the database).",
+    "canary (what becomes of a campaign's first mails), store (the database, the disk, or where lists are kept), "
+    "this_worker (something is wrong with this process alone: its settings, credentials, or copy of a list).",
     ("why",),
 )
 CIRCUITS_OPEN = _gauge(
@@ -326,10 +327,31 @@ BOUNCES = _counter(
     "Bounce events by kind: permanent (what SES judges an account by), transient, undetermined.",
     (*OF_ACCOUNT, "kind"),
 )
+HEARD_MAILS = _gauge(
+    Topic.EVENTS,
+    "bulksend_heard_mails",
+    "Mails of the store that were sent in the last day (span day) or seven days (week), and of which events tell "
+    "whether they arrived; where no Delivery events come, all that were sent. Counted with the store; there is none of "
+    "an account of which no event came in seven days.",
+    (*OF_ACCOUNT, "span"),
+)
+HEARD_BOUNCED = _gauge(
+    Topic.EVENTS,
+    "bulksend_heard_bounced_mails",
+    "Those of them that bounced for good. Mails of a multi-region endpoint count where their campaign is bound to.",
+    (*OF_ACCOUNT, "span"),
+)
+HEARD_COMPLAINED = _gauge(
+    Topic.EVENTS,
+    "bulksend_heard_complained_mails",
+    "Those of them that were complained of.",
+    (*OF_ACCOUNT, "span"),
+)
 EVENT_LAG = _gauge(
     Topic.EVENTS,
     "bulksend_event_lag_seconds",
-    "How old the oldest event of the batch that was recorded last was then; there is none before the first.",
+    "How old the oldest event of the batch that was recorded last was then, and for how long events have been held up "
+    "since; of several queues the most. There is none before the first.",
     OF_ACCOUNT,
 )
 EVENTS_HELD_UP = _gauge(

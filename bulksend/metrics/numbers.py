@@ -66,15 +66,26 @@ class Words:
 
 
 class CampaignLabels:
-    """Names of campaigns that are labels: so many at a time. One that was not seen for a while makes room."""
+    """Names of campaigns that are labels: so many at a time.
+
+    One that was not sent for a while makes room, and one that was only looked at makes it at once.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._seen_at_s: dict[str, float] = {}
         self._at_work: Counter[str] = Counter()
 
+    def looked_at(self, name: str) -> str:
+        """What stands for a campaign that nobody here sends: itself, as long as there is room."""
+        if name not in self._seen_at_s:
+            if len(self._seen_at_s) >= self._most:
+                return OTHER
+            self._seen_at_s[name] = float("-inf")
+        return name
+
     def label(self, name: str, now_s: float) -> str:
-        """What stands for a campaign that is seen now."""
+        """What stands for a campaign that is sent now."""
         if name not in self._seen_at_s and len(self._seen_at_s) >= self._most:
             idle = [other for other in self._seen_at_s if not self._at_work[other]]
             oldest = min(idle, key=self._seen_at_s.__getitem__, default=None)

@@ -11,6 +11,7 @@ from bulksend.facts import (
     BatchSent,
     BreakerBlind,
     CampaignHalted,
+    CampaignHindered,
     ChunkRead,
     CircuitChanged,
     Committed,
@@ -31,6 +32,7 @@ from bulksend.metrics.numbers import AccountNumbers, CampaignNumbers
 from bulksend.model import Verdict
 
 if TYPE_CHECKING:
+    from bulksend.metrics.declared import Series
     from bulksend.metrics.registry import Metrics
 
 __all__ = ["AccountObserver", "CampaignObserver", "StoreObserver"]
@@ -62,6 +64,8 @@ class CampaignObserver:
                 self._numbers.entries[label] = self._numbers.entries.get(label, 0) + fact.entries
             case Waiting():
                 self._metrics.waits.note(self, fact.kind)
+            case CampaignHindered():
+                pass  # one that is not begun
             case CircuitChanged():
                 self._metrics.circuits.add(self) if fact.is_open else self._metrics.circuits.discard(self)
             case BreakerBlind():
@@ -111,12 +115,16 @@ class CampaignObserver:
 
 
 class AccountObserver:
-    """Counts what an account's pacer tells, and what events do. Satisfies the engine's Observer."""
+    """Counts what an account's pacer tells, or what a queue of its events does. Satisfies the engine's Observer."""
 
     def __init__(self, metrics: Metrics, labels: tuple[str, str], numbers: AccountNumbers) -> None:
         self._metrics = metrics
-        self._labels = labels
+        self.labels = labels
         self._numbers = numbers
+        self.gauges: dict[Series, float] = {}
+        """What it shows as long as it looks on."""
+        self._held_up_since_s: float | None = None
+        self._lag_s: float | None = None
 
     def observe(self, fact: Fact) -> None:
         """Count it."""
@@ -124,8 +132,7 @@ class AccountObserver:
             case QuotaRead():
                 self._quota_read(fact)
             case PaceChanged():
-                self._metrics.put(declared.PACE, fact.rate_per_s, *self._labels)
-                self._metrics.put(declared.PACE_ALLOWED, fact.allowed_per_s, *self._labels)
+                self.gauges |= {declared.PACE: fact.rate_per_s, declared.PACE_ALLOWED: fact.allowed_per_s}
             case Waiting():
                 self._metrics.waits.note(self, fact.kind)
             case EventsRecorded():
@@ -135,14 +142,18 @@ class AccountObserver:
                     self._numbers.bounces[kind] += many
                 self._numbers.events_unreadable += fact.unreadable
                 self._numbers.copies += fact.copies
-                self._metrics.put(declared.EVENT_LAG, fact.lag_s, *self._labels)
+                self._lag_s = self._lag_s if fact.lag_s is None else fact.lag_s
             case EventsHeldUp():
-                self._metrics.put(declared.EVENTS_HELD_UP, float(bool(fact.reason)), *self._labels)
+                self.gauges[declared.EVENTS_HELD_UP] = float(bool(fact.reason))
+                if not fact.reason:
+                    self._held_up_since_s = None
+                elif self._held_up_since_s is None:
+                    self._held_up_since_s = time.monotonic()
             case (
                 BatchSent() | BatchAnswered() | EntriesReturned() | CircuitChanged() | UnknownStatus() | BreakerBlind()
             ):
                 pass  # a campaign's
-            case CampaignHalted() | ChunkRead() | Committed() | LoopLagged() | StoreCounted():
+            case CampaignHalted() | CampaignHindered() | ChunkRead() | Committed() | LoopLagged() | StoreCounted():
                 pass
             case EntriesSuppressed() | AddressesSuppressed():
                 pass
@@ -151,23 +162,27 @@ class AccountObserver:
 
     def _quota_read(self, fact: QuotaRead) -> None:
         account, limit = fact.account, fact.account.max_24_hour_send
-        for series, value in (
-            (declared.MAX_SEND_RATE, account.max_send_rate_per_s),
-            (declared.MAX_24_HOUR_SEND, float("inf") if limit is None else limit),
-            (declared.SENT_LAST_24_HOURS, account.sent_last_24_hours),
-            (declared.FOREIGN_24_HOURS, fact.foreign),
-            (declared.HEADROOM, max(0.0, fact.headroom)),
-            (declared.DEBT, max(0.0, -fact.headroom)),
-            (declared.QUOTA_READ_AT, time.time()),
-            (declared.SENDING_ENABLED, float(account.sending_enabled)),
-            (declared.PACE_ALLOWED, fact.allowed_per_s),
-        ):
-            self._metrics.put(series, value, *self._labels)
+        self.gauges |= {
+            declared.MAX_SEND_RATE: account.max_send_rate_per_s,
+            declared.MAX_24_HOUR_SEND: float("inf") if limit is None else limit,
+            declared.SENT_LAST_24_HOURS: account.sent_last_24_hours,
+            declared.FOREIGN_24_HOURS: fact.foreign,
+            declared.HEADROOM: max(0.0, fact.headroom),
+            declared.DEBT: max(0.0, -fact.headroom),
+            declared.QUOTA_READ_AT: time.time(),
+            declared.SENDING_ENABLED: float(account.sending_enabled),
+            declared.PACE_ALLOWED: fact.allowed_per_s,
+        }
+
+    def event_lag_s(self) -> float | None:
+        """How far its queue's events are behind, which grows while they are held up; None before the first."""
+        if self._lag_s is None or self._held_up_since_s is None:
+            return self._lag_s
+        return self._lag_s + time.monotonic() - self._held_up_since_s
 
     def close(self) -> None:
-        """The account is not sent from any more: nothing is said of it from now on, but for what was counted."""
+        """The account is not sent from any more, or the queue not read: nothing waits."""
         self._metrics.waits.note(self, None)
-        self._metrics.drop(self._labels)
 
 
 class StoreObserver:
@@ -188,6 +203,8 @@ class StoreObserver:
                 self._metrics.census = fact
             case Waiting():
                 self._metrics.waits.note(self, fact.kind)
+            case CampaignHindered():
+                self._metrics.waits.note(fact.campaign_id, fact.kind)
             case (
                 BatchSent() | BatchAnswered() | EntriesReturned() | CircuitChanged() | UnknownStatus() | BreakerBlind()
             ):

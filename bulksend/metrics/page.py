@@ -18,10 +18,11 @@ are in `deploy/grafana` and `deploy/prometheus`.
 - A worker serves them at `/metrics` of `http.listen` ([HTTP](http.md)); a one-off run with `bulksend send
   --metrics-port` on 127.0.0.1, or with `--metrics-textfile` in a file for node_exporter's textfile collector
   (`*.prom`), for runs that are shorter than a scrape. The file stays as the run left it: remove it once it was read.
+  In the end it has no quota and no pace, which hold only while something is sent.
   The collector's folder may hold one such file at a time: those of two runs name the same series.
 - `account` is the account's id, or host and port of what stands for SES; `region` is the Region that is sent from.
 - `campaign` is empty, which to Prometheus is no label, unless the setting `metrics.campaigns` is true. Then it is the
-  campaign's name, for the first 50 of a process; those after them are `other`. Nothing names people.
+  campaign's name, for 50 of a process, those that it sends before others; the rest are `other`. Nothing names people.
 - Counters and what is in flight are the process's own: sum over instances. Quota, pace and what is in the store are
   told alike by every worker of a fleet: take the maximum.
 - Series of the process itself (`process_*`: CPU, memory, open files, time of start) come from prometheus-client.

@@ -51,7 +51,8 @@ class Metrics(Collector):
             **{(declared.HALTS, (scope.value,)): 0 for scope in HaltScope},
             (declared.SUPPRESSIONS, (SuppressionReason.UNSUBSCRIBE.value,)): 0,
         }
-        self._put: dict[tuple[Series, Labels], float] = {}
+        self._looking_on: list[AccountObserver] = []
+        """Those of accounts and queues; of one account there may be several."""
         self._accounts: dict[tuple[str, str], AccountNumbers] = {}
         self._campaigns: dict[tuple[str, str, str], CampaignNumbers] = {}
         self._plans_running = 0
@@ -84,9 +85,11 @@ class Metrics(Collector):
         """Who is told of an account while it is sent from. `account` is its id, or the URL that stands for it."""
         labels = (_host(account), region)
         observer = AccountObserver(self, labels, self._accounts.setdefault(labels, AccountNumbers()))
+        self._looking_on.append(observer)
         try:
             yield observer
         finally:
+            self._looking_on.remove(observer)
             observer.close()
 
     @contextmanager
@@ -132,15 +135,6 @@ class Metrics(Collector):
         """So many more of a counter."""
         self._counted[series, labels] = self._counted.get((series, labels), 0) + more
 
-    def put(self, series: Series, value: float, *labels: str) -> None:
-        """What a gauge shows from now on."""
-        self._put[series, labels] = value
-
-    def drop(self, labels: Labels) -> None:
-        """No gauge with these labels shows anything any more."""
-        for key in [key for key in self._put if key[1] == labels]:
-            del self._put[key]
-
     # Looking ----------------------------------------------------------------------------------------------------------
 
     def exposition(self) -> tuple[str, bytes]:
@@ -154,7 +148,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every series, as it is now."""
         samples: dict[Series, list[Sample]] = {series: [] for series in declared.CATALOGUE}
-        for (series, labels), value in (*self._counted.copy().items(), *self._put.copy().items()):
+        for (series, labels), value in (*self._counted.copy().items(), *self._gauges().items()):
             samples[series].append((labels, value))
         for account, numbers in self._accounts.copy().items():
             _add_account(samples, account, numbers)
@@ -180,10 +174,22 @@ class Metrics(Collector):
         for series, found in samples.items():
             yield _family(series, found)
 
+    def _gauges(self) -> dict[tuple[Series, Labels], float]:
+        """Of accounts and queues that are looked on at. Of several queues, the one that is worst off."""
+        found: dict[tuple[Series, Labels], float] = {}
+        for observer in self._looking_on.copy():
+            lag_s = observer.event_lag_s()
+            shown = observer.gauges.copy() | ({} if lag_s is None else {declared.EVENT_LAG: lag_s})
+            for series, value in shown.items():
+                key = (series, observer.labels)
+                is_of_queue = series in (declared.EVENT_LAG, declared.EVENTS_HELD_UP)
+                found[key] = max(value, found[key]) if is_of_queue and key in found else value
+        return found
+
     def _add_census(self, samples: dict[Series, list[Sample]], census: StoreCounted) -> None:
         entries: dict[Labels, float] = {}
         for name, counts in census.entries.items():
-            label = self._label(name)
+            label = self._names.looked_at(name) if self._labels_campaigns else ""
             for standing, many in counts.items():
                 key = (label, standing.value)
                 entries[key] = entries.get(key, 0) + many
@@ -193,6 +199,12 @@ class Metrics(Collector):
         samples[declared.SENDABLE] = [((), census.sendable)]
         oldest = min(census.doubt_since.values(), default=census.at)
         samples[declared.DOUBT_AGE] = [((), max(0.0, census.at - oldest))]
+        for (account, region), spans in census.reputation.items():
+            for span, reputation in spans.items():
+                labels = (_host(account), region, span.value)
+                samples[declared.HEARD_MAILS].append((labels, reputation.mails))
+                samples[declared.HEARD_BOUNCED].append((labels, reputation.bounced))
+                samples[declared.HEARD_COMPLAINED].append((labels, reputation.complained))
         samples[declared.WORKERS] = [((), census.workers)]
         samples[declared.CENSUS_AT] = [((), census.at)]
         samples[declared.CENSUS_DURATION] = [((), census.duration_s)]

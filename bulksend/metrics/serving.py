@@ -6,10 +6,12 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+from urllib.parse import urlsplit
 
-from prometheus_client import start_http_server
 from prometheus_client.exposition import generate_latest
 
 from bulksend.errors import ServerError
@@ -18,10 +20,72 @@ from bulksend.metrics.registry import Metrics
 __all__ = ["MetricsFile", "MetricsServer"]
 
 WRITE_EVERY_S = 10.0
+MAX_CONNECTIONS = 8
+ASK_WITHIN_S = 5.0
+BEGIN = b"# HELP "
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def _is_this_machine(host: str) -> bool:
+    """By the Host header, with or without a port."""
+    with suppress(ValueError):
+        return urlsplit(f"//{host}").hostname in LOOPBACK
+    return False
+
+
+class _Server(ThreadingHTTPServer):
+    """A thread for each connection, but only for a few: idle ones must not take all that a process may open."""
+
+    daemon_threads = True
+    request_queue_size = 32
+
+    def __init__(self, address: tuple[str, int], metrics: Metrics) -> None:
+        self.metrics = metrics
+        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever has gone is nobody's trouble."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """One request on a connection."""
+
+    timeout = ASK_WITHIN_S
+    server: _Server
+
+    def do_GET(self) -> None:
+        # A page in somebody's browser may ask under a name of its own that leads here.
+        if not _is_this_machine(self.headers.get("Host", "")):
+            self.send_error(421, "The Host header does not name this machine")
+        elif self.path.partition("?")[0] != "/metrics":
+            self.send_error(404, "There is nothing here: /metrics is all there is")
+        else:
+            content_type, text = self.server.metrics.exposition()
+            self.send_response(200)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  http.server's word
+        """Nobody wants to know."""
 
 
 class MetricsServer:
-    """/metrics on a loopback port, while inside.
+    """/metrics on a loopback port, while inside: for a few at a time, each of whom has some seconds to ask.
 
     Raises:
         ServerError: at entry, when the port cannot be had.
@@ -34,15 +98,15 @@ class MetricsServer:
 
     def __enter__(self) -> Self:
         try:
-            self._server, self._thread = start_http_server(
-                self._port, addr="127.0.0.1", registry=self._metrics.registry
-            )
+            self._server = _Server(("127.0.0.1", self._port), self._metrics)
         except OSError as error:
             raise ServerError(
                 f"port {self._port} for /metrics: {error.strerror}",
                 hint="Choose another port with --metrics-port (metrics.port, or BULKSEND_METRICS_PORT); 0 takes any "
                 "free one.",
             ) from error
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}/metrics"
         return self
 
@@ -76,9 +140,13 @@ class MetricsFile:
             self._path = self._path.resolve()  # where it is a link, that stays one
             if self._path.exists() and not self._path.is_file():
                 raise self._refusal("it is no file")
+            if self._path.exists() and not _is_ours(self._path):
+                raise self._refusal("something else is in it")
             self._write()
         except OSError as error:
             raise self._refusal(error.strerror or str(error)) from error
+        except RuntimeError as error:  # Path.resolve
+            raise self._refusal("it is a link that leads to itself") from error
         self._thread.start()
         return self
 
@@ -119,3 +187,10 @@ class MetricsFile:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file has nothing in it but what a run may have left."""
+    with path.open("rb") as file:
+        begin = file.read(len(BEGIN))
+    return begin in {b"", BEGIN}

@@ -22,6 +22,7 @@ from bulksend.report.trace import (
     print_trace,
     trace_facts,
 )
+from bulksend.report.waiting import Pending, why_pending
 
 __all__ = [
     "Became",
@@ -31,6 +32,7 @@ __all__ = [
     "Kinds",
     "Level",
     "LiveProgress",
+    "Pending",
     "Rate",
     "Requests",
     "SesMetrics",
@@ -54,6 +56,7 @@ __all__ = [
     "ses_metrics_facts",
     "trace_facts",
     "verdict_of",
+    "why_pending",
     "write_list",
     "write_results",
     "write_suppressions",

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["MAX_POINTS", "Durations", "Kind", "Kinds", "Rate", "Span"]
+__all__ = ["MAX_POINTS", "Durations", "Kind", "Kinds", "Pace", "Rate", "Span"]
 
 MAX_POINTS = 300
 """How many points a rate over time has at most."""
@@ -22,6 +22,10 @@ _GROWTH = 1.02
 """Durations are told apart that differ by a fiftieth."""
 _SHORTEST_S = 1e-4
 _BINS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+_SILENCE_S = 60.0
+_SILENCE_OF_MEAN = 20
+"""A silence is longer than a minute, and than so many times the mean of all gaps: at a slow pace, gaps are no waits."""
 
 _MOST_KINDS = 1000
 _MOST_REASONS = 200
@@ -37,6 +41,28 @@ class Span:
     per_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The mean of what was counted per second, without the `silent_s` in which nothing was."""
+
+    per_s: float
+    silent_s: float
+
+
+@dataclass(slots=True)
+class _Step:
+    """An amount, and the first and the last instant of it."""
+
+    amount: int = 0
+    first: float = math.inf
+    last: float = -math.inf
+
+    def add(self, amount: int, first: float, last: float) -> None:
+        self.amount += amount
+        if amount:
+            self.first, self.last = min(self.first, first), max(self.last, last)
+
+
 @dataclass(slots=True)
 class Rate:
     """Amounts at instants of any order, as a rate over spans of equal width: the narrowest that make 300 at most.
@@ -46,37 +72,57 @@ class Rate:
 
     width_s: int = _WIDTHS_S[0]
     total: int = 0
-    _amounts: dict[int, int] = field(default_factory=dict)
+    _times: int = 0
+    _steps: dict[int, _Step] = field(default_factory=dict)
     _first: int = 0
     _last: int = 0
 
     def add(self, at: float, amount: int) -> None:
         """Count an amount at an instant, in epoch seconds."""
         place = math.floor(at / self.width_s)
-        if not self._amounts:
+        if not self._steps:
             self._first = self._last = place
         self._first, self._last = min(self._first, place), max(self._last, place)
-        self._amounts[place] = self._amounts.get(place, 0) + amount
+        self._steps.setdefault(place, _Step()).add(amount, at, at)
+        self._times += amount > 0
         self.total += amount
         while self._last - self._first >= MAX_POINTS:
             self._widen()
 
     def spans(self) -> list[Span]:
         """From the first instant to the last, without gaps; empty if nothing was added."""
-        if not self._amounts:
+        if not self._steps:
             return []
+        none = _Step()
         return [
-            Span(place * self.width_s, (place + 1) * self.width_s, self._amounts.get(place, 0) / self.width_s)
+            Span(place * self.width_s, (place + 1) * self.width_s, self._steps.get(place, none).amount / self.width_s)
             for place in range(self._first, self._last + 1)
         ]
+
+    def pace(self, since: float) -> Pace:
+        """The mean from an instant to the last amount, without long silences; of less than a second, as if of one.
+
+        Whoever asks how fast it went does not mean the pauses, nor one straggler that came an hour later. Silences
+        that are shorter than a step may be counted all the same.
+        """
+        steps = [step for _, step in sorted(self._steps.items()) if step.amount]
+        if not steps:
+            return Pace(0.0, 0.0)
+        took_s = max(steps[-1].last - since, 0.0)
+        long_s = max(_SILENCE_S, _SILENCE_OF_MEAN * took_s / self._times)
+        silent_s, at = 0.0, since
+        for step in steps:
+            silent_s += step.first - at if step.first - at > long_s else 0.0
+            at = max(at, step.last)
+        return Pace(self.total / max(took_s - silent_s, 1.0), silent_s)
 
     def _widen(self) -> None:
         wider_s = next((width_s for width_s in _WIDTHS_S if width_s > self.width_s), 2 * self.width_s)
         factor = wider_s // self.width_s
-        amounts: dict[int, int] = {}
-        for place, amount in self._amounts.items():
-            amounts[place // factor] = amounts.get(place // factor, 0) + amount
-        self.width_s, self._amounts = wider_s, amounts
+        steps: dict[int, _Step] = {}
+        for place, step in self._steps.items():
+            steps.setdefault(place // factor, _Step()).add(step.amount, step.first, step.last)
+        self.width_s, self._steps = wider_s, steps
         self._first, self._last = self._first // factor, self._last // factor
 
 

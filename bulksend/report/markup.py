@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import html
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-__all__ = ["bounded", "clock", "duration_in_words", "escaped", "instant", "isolated", "some", "table", "under"]
+__all__ = [
+    "bounded",
+    "clock",
+    "duration_in_words",
+    "escaped",
+    "instant",
+    "isolated",
+    "share",
+    "some",
+    "table",
+    "unbroken",
+    "under",
+]
 
 _JOINERS = "\u200c\u200d"
 """They are of category Cf, and belong to words and emoji."""
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+_TENTHS, _HUNDREDTHS = 1000, 10_000
+"""Of a per cent, in a whole."""
+_NARROW = "\u202f"
+"""A space that does not end a line."""
+_PER_CENT = re.compile(r"(?<=\d) (?=%)")
 
 _BYTES_A_CHARACTER = 3
 """What any living script takes, so that only what is made of signs to be escaped is cut sooner."""
@@ -51,6 +70,22 @@ def isolated(text: str, most: int) -> str:
 def some(count: int, noun: str) -> str:
     """A number of things."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def share(count: int, of: int, *, finely: bool = False) -> str:
+    """In per cent, by tenths (`finely`: by hundredths); none and all are said of none and all alone."""
+    if not of:
+        return "–"
+    whole = _HUNDREDTHS if finely else _TENTHS
+    parts = round(whole * count / of)
+    sign = "< " if count and not parts else "> " if count < of and parts == whole else ""
+    shown = 100 * min(max(parts, bool(count)), whole - (count < of)) / whole
+    return f"{sign}{shown:.{2 if finely else 1}f} %".replace(" ", _NARROW)
+
+
+def unbroken(text: str) -> str:
+    """A text in which no line ends between a number and its per cent sign."""
+    return _PER_CENT.sub(_NARROW, text)
 
 
 def instant(at: float | None) -> str:

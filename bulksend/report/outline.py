@@ -8,9 +8,10 @@ from enum import StrEnum, unique
 
 from bulksend.model import Campaign, CampaignState, ResultRow, SkipReason, Tally
 from bulksend.report.became import Became
-from bulksend.report.figures import Durations, Kinds, Rate
-from bulksend.report.markup import some
+from bulksend.report.figures import Durations, Kinds, Pace, Rate
+from bulksend.report.markup import instant, some
 from bulksend.report.ses_metrics import SesMetrics
+from bulksend.report.waiting import opens_at
 
 __all__ = ["CampaignReport", "Requests", "Weight", "state_in_words", "verdict_on"]
 
@@ -46,6 +47,8 @@ class CampaignReport:
     bounced         why mails bounced, by SES's words; not told where the list is gone
     by_ses          what SES counts of the campaign's configuration set; None: it was not asked
     attempts        how many entries were in so many requests, at least one
+    orphaned        it is queued or was being sent, and nobody is there to send it; `by_worker`: a worker did
+    held_up         why nothing of it goes out, as those tell who send it
     """
 
     campaign: Campaign
@@ -63,6 +66,8 @@ class CampaignReport:
     by_ses: SesMetrics | None = None
     given_up: int = 0
     orphaned: bool = False
+    by_worker: bool = False
+    held_up: Sequence[str] = ()
     first_attempt_at: float | None = None
     last_answer_at: float | None = None
     send_rate_per_s: float | None = None
@@ -78,6 +83,11 @@ class CampaignReport:
         if self.first_attempt_at is None or self.last_answer_at is None:
             return None
         return max(self.last_answer_at - self.first_attempt_at, 0.0)
+
+    @property
+    def pace(self) -> Pace:
+        """From the first attempt to the last acceptance: a request that hangs after that, and its answer, count not."""
+        return self.accepted.pace(0.0 if self.first_attempt_at is None else self.first_attempt_at)
 
 
 @unique
@@ -139,11 +149,15 @@ _STATES = {
 
 
 def state_in_words(report: CampaignReport) -> str:
-    """The campaign's state, and who has to do what."""
+    """The campaign's state, and who has to do what: ready HTML."""
     if not report.orphaned:
-        return _STATES[report.campaign.state]
+        opens = opens_at(report.campaign, report.made_at)
+        when = "" if opens is None else f"; by its schedule it may send again from {instant(opens)}"
+        return _STATES[report.campaign.state] + when
     if report.campaign.state is CampaignState.QUEUED:
         return "queued, and no worker is there"
+    if report.by_worker:
+        return "was being sent by a worker that is gone: it goes on once a worker is there"
     return "was being sent by a process that died: it is to be resumed"
 
 

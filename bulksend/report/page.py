@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -12,7 +12,8 @@ import orjson
 
 from bulksend import __version__
 from bulksend.report.became import EVENTS_UNREAD
-from bulksend.report.markup import bounded, duration_in_words, escaped, instant, isolated, some
+from bulksend.report.fates import fate_tiles
+from bulksend.report.markup import bounded, duration_in_words, escaped, instant, isolated, some, unbroken, under
 from bulksend.report.outline import CampaignReport, Weight, state_in_words, verdict_on
 from bulksend.report.sections import sections
 from bulksend.report.text import LIMIT, rate_in_words
@@ -92,28 +93,39 @@ def _head(report: CampaignReport) -> Iterator[str]:
     if report.campaign.halt is not None:
         yield (
             f'<div class="notice {Weight.BAD}"><p><strong>It halted:</strong> '
-            f"{isolated(report.campaign.halt.reason, MAX_FACT)}</p>"
-            f"<p>What to do: {isolated(report.campaign.halt.remedy, MAX_FACT)}</p></div>"
+            f"{isolated(unbroken(report.campaign.halt.reason), MAX_FACT)}</p>"
+            f"<p>What to do: {isolated(unbroken(report.campaign.halt.remedy), MAX_FACT)}</p></div>"
+        )
+    for why in report.held_up:
+        yield (
+            f'<div class="notice {Weight.WARN}"><p><strong>Nothing goes out:</strong> '
+            f"{isolated(unbroken(why), MAX_FACT)}.</p></div>"
         )
     yield f"{_tiles(report)}{_facts(report)}</header>"
 
 
 def _tiles(report: CampaignReport) -> str:
+    """What people ask for first; where events tell what became of the mails, that above what became of the requests."""
     tally = report.tally
-    mean = report.accepted.total / max(report.duration_s or 0.0, 1.0)
-    return '<dl class="tiles">{}</dl>'.format(
-        "".join(
-            f"<div><dt>{words}</dt><dd>{value}</dd></div>"
-            for words, value in (
-                ("accepted", f"{tally.accepted:,}"),
-                ("dead", f"{tally.dead:,}"),
-                ("in doubt", f"{tally.in_doubt:,}"),
-                ("still to be sent", f"{tally.pending + tally.in_flight:,}"),
-                ("skipped", f"{sum(tally.skipped.values()):,}"),
-                ("mean per second", "–" if report.duration_s is None else rate_in_words(mean)),
-            )
-        )
-    )
+    accepted = ("accepted", f"{tally.accepted:,}")
+    without = under("not counting waits") if report.pace.silent_s else ""
+    mean = "–" if report.duration_s is None else f"{rate_in_words(report.pace.per_s)}{without}"
+    pace = ("mean per second", mean)
+    others = [
+        ("dead", f"{tally.dead:,}"),
+        ("in doubt", f"{tally.in_doubt:,}"),
+        ("still to be sent", f"{tally.pending + tally.in_flight:,}"),
+        ("skipped", f"{sum(tally.skipped.values()):,}"),
+    ]
+    fates = fate_tiles(report)
+    if fates:
+        return _row("four", [accepted, *fates]) + _row("five", [*others, pace])
+    return _row("", [accepted, *others, pace])
+
+
+def _row(of: str, tiles: Sequence[tuple[str, str]]) -> str:
+    shown = "".join(f"<div><dt>{words}</dt><dd>{value}</dd></div>" for words, value in tiles)
+    return f'<dl class="{f"tiles {of}".rstrip()}">{shown}</dl>'
 
 
 def _facts(report: CampaignReport) -> str:

@@ -13,6 +13,7 @@ from bulksend.facts import (
     BatchAnswered,
     BatchSent,
     CampaignHalted,
+    CampaignHindered,
     ChunkRead,
     CircuitChanged,
     Committed,
@@ -92,7 +93,7 @@ class LiveProgress:
                 self._bar.start()  # not before: a run that is refused draws nothing
             case Waiting() | BatchSent() | Committed() | UnknownStatus() | ChunkRead() | LoopLagged():
                 pass
-            case StoreCounted() | EventsRecorded() | EventsHeldUp() | AddressesSuppressed():
+            case CampaignHindered() | StoreCounted() | EventsRecorded() | EventsHeldUp() | AddressesSuppressed():
                 pass
 
     def _count(self, state: EntryState, entries: int) -> None:

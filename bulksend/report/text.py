@@ -13,6 +13,7 @@ from rich.table import Table
 
 from bulksend.model import Campaign, CampaignState, SkipReason, Tally
 from bulksend.report.became import EVENTS_UNREAD, Became, became_facts, became_in_words
+from bulksend.report.waiting import opens_at
 from bulksend.safety import duration_in_words, share_in_words
 
 __all__ = ["campaign_facts", "print_campaigns", "print_doubts", "print_plan", "print_status", "rate_in_words"]
@@ -44,7 +45,7 @@ def campaign_facts(
         "state": campaign.state.value,
         "orphaned": orphaned,
         "held_up": list(held_up),
-        "opens_at": _opens_at(campaign),
+        "opens_at": opens_at(campaign, time.time()),
         "safety": _safety(campaign),
         "limit": None if LIMIT not in campaign.frozen else int(campaign.frozen[LIMIT]),
         "rows": tally.rows,
@@ -113,14 +114,15 @@ def print_status(
     became: Became | None = _UNHEARD,
     *,
     orphaned: bool = False,
+    by_worker: bool = False,
     held_up: Sequence[str] = (),
     rehearsal: str = "",
 ) -> None:
     """The buckets, and the check that they add up.
 
     `became` is what events tell of its mails; None if they cannot be read. `orphaned` says that it is queued or was
-    being sent, and that nobody is there to send it; `held_up` why nothing of it goes out now. `rehearsal` says what was
-    sent where that was not the campaign: then nothing of it can be looked up.
+    being sent, and that nobody is there to send it; `by_worker` that it was a worker who did; `held_up` why nothing of
+    it goes out now. `rehearsal` says what was sent where that was not the campaign: then nothing can be looked up.
     """
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(justify="left")
@@ -143,6 +145,12 @@ def print_status(
         )
     elif orphaned and campaign.state is CampaignState.QUEUED:
         console.print(f"[bold]{name}[/] is queued, [yellow]and no worker is there[/]: bulksend worker", highlight=False)
+    elif by_worker:
+        console.print(
+            f"[bold]{name}[/] [yellow]was being sent by a worker that is gone[/]: start it again, and it goes on by "
+            "itself (bulksend worker)",
+            highlight=False,
+        )
     elif orphaned:
         console.print(
             f"[bold]{name}[/] [yellow]was being sent by a process that died[/]: bulksend resume {name}", highlight=False
@@ -151,9 +159,9 @@ def print_status(
         console.print(f"[bold]{name}[/] is {campaign.state.value}")
     if not rehearsal:
         _print_limit(console, campaign)
-        opens_at = _opens_at(campaign)
-        if opens_at is not None:
-            console.print(f"[yellow]by its schedule it may send again from {_instant(opens_at)}[/]", highlight=False)
+        opens = opens_at(campaign, time.time())
+        if opens is not None:
+            console.print(f"[yellow]by its schedule it may send again from {_instant(opens)}[/]", highlight=False)
         for reason in held_up:
             console.print(f"[yellow]nothing goes out:[/] {escape(reason)}", highlight=False, soft_wrap=True)
         _print_canary(console, campaign, tally)
@@ -289,13 +297,6 @@ def _safety(campaign: Campaign) -> dict[str, object]:
         },
         "armed_at": campaign.armed_at,
     }
-
-
-def _opens_at(campaign: Campaign) -> float | None:
-    """When it may send again, in epoch seconds, if its schedule holds it back now."""
-    if campaign.state not in (CampaignState.QUEUED, CampaignState.SENDING):
-        return None
-    return campaign.schedule.opens_at(time.time())
 
 
 def _instant(at: float) -> str:

@@ -39,7 +39,7 @@ class TracedMail:
 
     `at` is when its state was come by, in epoch seconds; `events` are in the order in which they happened. `decided_at`
     is when a person decided what to take for true of a doubt, with `reason`; None where SES itself has told. `whose` it
-    was is told where nobody asked by an address.
+    was is told where nobody asked by an address. `waits_for` is why it is not sent now, if it is still to be sent.
     """
 
     campaign: str
@@ -53,6 +53,7 @@ class TracedMail:
     events: Sequence[MailEvent] = ()
     decided_at: float | None = None
     whose: str = ""
+    waits_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +235,8 @@ def _by_journal(mail: TracedMail) -> str:
             return "no, the campaign was cancelled before it was sent"
         case EntryState.PENDING:
             tried = f", after {mail.attempts} attempts, the last{when}{why}" if mail.attempts else ""
-            return f"not yet, it is still to be sent{tried}; the campaign is {mail.campaign_state.value}"
+            waits_for = mail.waits_for or f"the campaign is {mail.campaign_state.value}"
+            return f"not yet, it is still to be sent{tried}; {waits_for}"
 
 
 def _kind_of(event: MailEvent) -> str:

@@ -13,7 +13,14 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -181,8 +188,11 @@ def consume(
     once: bool,
     announce: Callable[[str], None],
     metrics: Metrics | None = None,
+    face: AbstractAsyncContextManager[None] | None = None,
 ) -> Consumed:
     """Do nothing else, until SIGTERM or SIGINT, or with `once` until the queues are empty.
+
+    The `face` is open meanwhile; what it raises comes out.
 
     Raises:
         QueueError: a queue cannot be used, and that will not pass by itself: at the start, or with `once`.
@@ -195,7 +205,7 @@ def consume(
             "bulksend events setup makes what SES needs to fill one.",
         )
     with asyncio.Runner(loop_factory=event_loop()) as runner:
-        return runner.run(_consume(store, settings, metrics, announce, once=once))
+        return runner.run(_consume(store, settings, metrics, announce, face or nullcontext(), once=once))
 
 
 async def _consume(
@@ -203,11 +213,12 @@ async def _consume(
     settings: Settings,
     metrics: Metrics | None,
     announce: Callable[[str], None],
+    face: AbstractAsyncContextManager[None],
     *,
     once: bool,
 ) -> Consumed:
     with _in_a_thread() as thread:
-        async with settling(store) as on_recorded:
+        async with face, settling(store) as on_recorded:
             intakes = _intakes(store, settings, (), metrics, on_recorded, thread)
             return await _consume_all(intakes, announce, once=once)
 
@@ -286,6 +297,7 @@ class _Intake:
         self._store = store
         # SES's own endpoint is not SQS's.
         self._access = replace(aws_access(settings), endpoint_url=settings.events.endpoint_url)
+        self._ses_url = settings.aws.endpoint_url
         self._audience = audience
         self._metrics = metrics
         self._on_recorded = on_recorded
@@ -347,11 +359,13 @@ class _Intake:
     @contextmanager
     def _watched(self) -> Iterator[_Watch]:
         place = place_of(self.url)
+        # The events of a simulated SES are those of the account that its URL stands for, whoever has the queue.
+        account = self._ses_url or place.account
         observers: list[Observer] = [self._audience]
         with ExitStack() as stack:
             if self._metrics is not None:
                 region = place.region or self._access.region or ""
-                observers.append(stack.enter_context(self._metrics.account(place.account, region)))
+                observers.append(stack.enter_context(self._metrics.account(account, region)))
             watch = _Watch(Audience(observers), self.consumed, self._on_recorded, self._strangers, self._log)
             watch.audience.observe(EventsHeldUp(""))
             yield watch

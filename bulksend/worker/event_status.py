@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 
 from bulksend.aws import AwsAccess
 from bulksend.config import Settings
 from bulksend.errors import BulksendError
 from bulksend.event import EventType
-from bulksend.events.status import QueueStanding, TopicStanding, read_queue, read_rules, read_topic
+from bulksend.events.status import QueueStanding, TopicStanding, count_again, read_queue, read_rules, read_topic
 from bulksend.report import Check, Level
 from bulksend.ses.inquiry import Inquiry, Unknown
 from bulksend.ses.sets import ConfigurationSet, EventDestination, read_set
 from bulksend.worker.access import aws_access, refuse_half_aws
+from bulksend.worker.outlook import duration_in_words
 from bulksend.worker.sending_verdicts import NEEDED_EVENTS
 
 __all__ = ["EventsAsFound", "Way", "judge_events", "look_at_events"]
@@ -22,6 +23,8 @@ __all__ = ["EventsAsFound", "Way", "judge_events", "look_at_events"]
 CONNECT_WITHIN_S, ANSWER_WITHIN_S = 5.0, 10.0
 LATE_S = 15 * 60.0
 """The alert BulksendEventsLate's."""
+COUNTED_APART_S = 5.0
+"""Whoever takes messages waits for them: within that time some are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,32 +47,51 @@ class EventsAsFound:
     queues: tuple[QueueStanding, ...]
     kept: ConfigurationSet | Unknown | None = None
     ways: tuple[Way, ...] = ()
+    apart: bool = False
+    """Whether sending leaves the queues to a process of their own."""
 
 
-def look_at_events(configuration_set: str | None, settings: Settings) -> EventsAsFound:
+Pause = Callable[[float], Awaitable[None]]
+
+
+def look_at_events(configuration_set: str | None, settings: Settings, *, pause: Pause = asyncio.sleep) -> EventsAsFound:
     """Ask SES, SNS, EventBridge, SQS and CloudWatch. What cannot be asked is said to be so, in what is returned.
+
+    Unless CloudWatch tells that messages wait for long, they are counted twice, with a `pause` of seconds between.
 
     Raises:
         UsageError: SES alone, or all but SES, is AWS's own.
     """
     if configuration_set is not None or settings.events.queues:
         refuse_half_aws(settings)
-    return asyncio.run(_look(configuration_set, settings))
+    return asyncio.run(_look(configuration_set, settings, pause))
 
 
-async def _look(name: str | None, settings: Settings) -> EventsAsFound:
+async def _look(name: str | None, settings: Settings, pause: Pause) -> EventsAsFound:
     access = replace(aws_access(settings), connect_timeout_s=CONNECT_WITHIN_S, answer_timeout_s=ANSWER_WITHIN_S)
     others = replace(access, endpoint_url=settings.events.endpoint_url)
     queues = tuple([await read_queue(others, url) for url in settings.events.queues or ()])
+    if any(_may_be_still(queue) for queue in queues):
+        await pause(COUNTED_APART_S)
+        queues = tuple([await count_again(others, queue) if _may_be_still(queue) else queue for queue in queues])
     if name is None:
-        return EventsAsFound("", queues)
+        return EventsAsFound("", queues, apart=settings.events.apart)
     try:
         async with Inquiry(access) as inquiry:
             kept = await inquiry.ask(lambda client: read_set(client, name))
     except BulksendError as error:
         kept = Unknown(f"{error.detail}. {error.hint}")
     ways = () if kept is None or isinstance(kept, Unknown) else await _ways(others, kept, queues)
-    return EventsAsFound(name, queues, kept, ways)
+    return EventsAsFound(name, queues, kept, ways, settings.events.apart)
+
+
+def _may_be_still(queue: QueueStanding) -> bool:
+    """Whether another count is needed to tell that nobody takes its messages: they do not wait for long yet."""
+    return queue.waiting > 0 and not queue.in_flight and not _is_late(queue)
+
+
+def _is_late(queue: QueueStanding) -> bool:
+    return queue.oldest_s.value is not None and queue.oldest_s.value > LATE_S
 
 
 async def _ways(access: AwsAccess, kept: ConfigurationSet, queues: tuple[QueueStanding, ...]) -> tuple[Way, ...]:
@@ -176,10 +198,10 @@ def _of_queues(found: EventsAsFound) -> Iterator[Check]:
             "Name them; bulksend events setup makes one and prints the line.",
         )
     for queue in found.queues:
-        yield from _of_queue(queue)
+        yield from _of_queue(queue, apart=found.apart)
 
 
-def _of_queue(queue: QueueStanding) -> Iterator[Check]:
+def _of_queue(queue: QueueStanding, *, apart: bool) -> Iterator[Check]:
     name = f"queue {queue.name}"
     if queue.gone:
         remedy = "Correct events.queues; bulksend events setup makes queues and prints their URLs."
@@ -189,12 +211,16 @@ def _of_queue(queue: QueueStanding) -> Iterator[Check]:
         yield Check(name, Level.UNCHECKED, queue.why)
         return
     oldest_s = queue.oldest_s.value
-    age = f", the oldest for {oldest_s / 60:,.0f} minutes" if oldest_s is not None else ""
+    age = f", the oldest for {duration_in_words(oldest_s)}" if oldest_s is not None else ""
     unknown = f"; age of the oldest: could not check: {queue.oldest_s.why}" if queue.oldest_s.why else ""
     said = f"{queue.waiting:,} waiting, {queue.in_flight:,} in flight{age}{unknown}"
-    if oldest_s is not None and oldest_s > LATE_S:
-        remedy = "See that a worker runs, or bulksend events consume, and that it keeps up."
-        yield Check(name, Level.WARNING, said, remedy)
+    who = "bulksend events consume runs (events.apart leaves the queues to it)"
+    who = who if apart else "a worker runs, or bulksend events consume"
+    if queue.still:
+        said += f". Nobody takes them: {COUNTED_APART_S:.0f} seconds later all were still waiting"
+        yield Check(name, Level.WARNING, said, f"See that {who}, and that it takes from this queue.")
+    elif _is_late(queue):
+        yield Check(name, Level.WARNING, said, f"See that {who}, and that it keeps up.")
     else:
         yield Check(name, Level.OK, said)
     if not queue.dead_letters:

@@ -16,6 +16,7 @@ from bulksend.facts import (
     BatchSent,
     BreakerBlind,
     CampaignHalted,
+    CampaignHindered,
     ChunkRead,
     CircuitChanged,
     Committed,
@@ -80,6 +81,8 @@ class RunLog:
     def __init__(self, campaign: str = "", *, on_terminal: bool = False) -> None:
         self._log = structlog.get_logger().bind(**{"campaign": campaign} if campaign else {})
         self._on_terminal = on_terminal
+        self._granted: object = None
+        """What was last logged of the quota."""
 
     def observe(self, fact: Fact) -> None:
         """One line, or none."""
@@ -87,15 +90,7 @@ class RunLog:
             case Waiting() | CircuitChanged() | CampaignHalted() if self._on_terminal:
                 pass
             case QuotaRead():
-                account = fact.account
-                self._log.info(
-                    "quota read",
-                    max_send_rate_per_s=account.max_send_rate_per_s,
-                    max_24_hour_send=account.max_24_hour_send,
-                    sent_last_24_hours=account.sent_last_24_hours,
-                    foreign=fact.foreign,
-                    enforcement_status=account.enforcement_status,
-                )
+                self._quota_read(fact)
             case PaceChanged():
                 self._log.info("pace changed", rate_per_s=round(fact.rate_per_s, 3), why=fact.why)
             case Waiting():
@@ -124,5 +119,19 @@ class RunLog:
                 self._log.debug("batch answered", verdict=fact.verdict.value, outcomes=outcomes)
             case BatchSent() | Committed() | ChunkRead() | LoopLagged() | StoreCounted():
                 pass
-            case EventsRecorded() | EventsHeldUp():
-                pass  # told with its queue
+            case EventsRecorded() | EventsHeldUp() | CampaignHindered():
+                pass  # told with its queue, or where it is tried
+
+    def _quota_read(self, fact: QuotaRead) -> None:
+        """Every 30 s nothing is new in it but how much is sent: that would hide the lines that explain something."""
+        account = fact.account
+        granted = {
+            "max_send_rate_per_s": account.max_send_rate_per_s,
+            "max_24_hour_send": account.max_24_hour_send,
+            "sending_enabled": account.sending_enabled,
+            "production_access": account.production_access,
+            "enforcement_status": account.enforcement_status,
+        }
+        level = self._log.debug if granted == self._granted else self._log.info
+        level("quota read", **granted, sent_last_24_hours=account.sent_last_24_hours, foreign=fact.foreign)
+        self._granted = granted

@@ -7,15 +7,17 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import structlog
 
 from bulksend.errors import BulksendError
 from bulksend.facts import Audience, LoopLagged, StoreCounted
 from bulksend.journal import Census
+from bulksend.worker.reputation import reputations
 from bulksend.worker.store import Store
 
-__all__ = ["looking_on", "one_worker"]
+__all__ = ["counted", "looking_on", "one_worker"]
 
 LOOP_EVERY_S = 0.25
 CENSUS_FIRST_AFTER_S = 0.5
@@ -41,7 +43,7 @@ async def looking_on(
     What is yielded has the store counted soon: something of it has changed at once. Nothing that goes wrong here ends
     what is looked on at.
     """
-    counting = _Counting(store.journal.census(), audience, workers)
+    counting = _Counting(store, audience, workers)
     chores = [
         asyncio.create_task(_watch_the_loop(audience), name="loop lag"),
         asyncio.create_task(counting.go_on(), name="census"),
@@ -67,8 +69,9 @@ async def _watch_the_loop(audience: Audience) -> None:
 class _Counting:
     """Has a store counted, one census after the other."""
 
-    def __init__(self, census: Census, audience: Audience, workers: Callable[[], Awaitable[int]]) -> None:
-        self._census = census
+    def __init__(self, store: Store, audience: Audience, workers: Callable[[], Awaitable[int]]) -> None:
+        self._store = store
+        self._census = store.journal.census()
         self._audience = audience
         self._workers = workers
         self._soon = asyncio.Event()
@@ -96,15 +99,27 @@ class _Counting:
         try:
             if self._running is not None:
                 await asyncio.wait({self._running})
-            self._running = _in_a_thread(self._census.count, await self._workers())
-            counted = await asyncio.shield(self._running)
+            self._running = _in_a_thread(self._count, await self._workers())
+            found = await asyncio.shield(self._running)
         except BulksendError:
             return None
         except Exception as error:  # noqa: BLE001  what watches a run must not end it
             structlog.get_logger().error("the store cannot be counted", error=type(error).__name__)
             return None
-        self._audience.observe(counted)
-        return counted
+        self._audience.observe(found)
+        return found
+
+    def _count(self, workers: int) -> StoreCounted:
+        return counted(self._store, workers, self._census)
+
+
+def counted(store: Store, workers: int, census: Census | None = None) -> StoreCounted:
+    """A store in numbers. Who counts again and again has a census, which remembers. Raises JournalError."""
+    began_s = time.perf_counter()
+    found = (census or store.journal.census()).count(workers)
+    with suppress(BulksendError):  # without its events the store can be counted all the same
+        found = replace(found, reputation=reputations(store, found.at))
+    return replace(found, duration_s=time.perf_counter() - began_s)
 
 
 def _in_a_thread(count: Callable[[int], StoreCounted], workers: int) -> asyncio.Future[StoreCounted]:

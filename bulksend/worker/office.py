@@ -65,7 +65,7 @@ class ServiceOffice:
         elif self._service.stopping:
             found.append("the worker is stopping")
         try:
-            await asyncio.to_thread(self._store.journal.check)
+            await asyncio.to_thread(self._check_store)
         except BulksendError as error:
             found.append(error.message)
         found += [f"{name!r} cannot be sent here: {why}" for name, why in self._service.hindrances.items()]
@@ -97,6 +97,11 @@ class ServiceOffice:
             }
             for one in found
         ]
+
+    def _check_store(self) -> None:
+        """Whether it can be read now. Without what is suppressed, which the events have, nothing is sent."""
+        self._store.journal.check()
+        self._store.events.heard_since(time.time())
 
     async def _count(self) -> StoreCounted:
         async with self._counting:

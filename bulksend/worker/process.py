@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import stat
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from pathlib import Path
 
 import structlog
 
 from bulksend.admin import Face, PublicFace
 from bulksend.config import Settings
 from bulksend.engine import Observer
-from bulksend.errors import BulksendError, ConfigError, ExitCode
+from bulksend.errors import BulksendError, ExitCode
 from bulksend.facts import Audience
 from bulksend.metrics import Metrics
 from bulksend.worker import systemd
 from bulksend.worker.consuming import consuming
+from bulksend.worker.listening import address_of, token_of
 from bulksend.worker.office import ServiceOffice
 from bulksend.worker.one_click import keys_to_check
 from bulksend.worker.running import event_loop
@@ -32,7 +31,6 @@ from bulksend.worker.unsubscribing import UnsubscribeOffice
 
 __all__ = ["serve"]
 
-MAX_TOKEN_BYTES = 4096
 LAST_S = 10.0
 """After the grace time, or a second signal, the process is gone within so long, whatever it is at."""
 NOT_RELOADED = ("store", "snapshots", "aws", "transport", "fleet", "http", "worker", "metrics", "events")
@@ -98,14 +96,14 @@ class _Process:
     async def _listen(self, stack: AsyncExitStack) -> None:
         http = self._settings.http
         if http.listen != "off":
-            host, port = _address(http.listen)
-            token = None if http.token_file is None else _token(Path(http.token_file))
+            host, port = address_of(http.listen)
+            token = token_of(self._settings)
             face = await stack.enter_async_context(
                 Face(self._office, host, port, token=token, report_fault=self._report_fault)
             )
             self._announce(face.announcement)
         if http.public_listen != "off":
-            host, port = _address(http.public_listen)
+            host, port = address_of(http.public_listen)
             unsubscribing = UnsubscribeOffice(
                 self._store, lambda: keys_to_check(self._settings, self._store), self._metrics.store.observe
             )
@@ -172,25 +170,3 @@ async def _heard(call: Callable[[signal.Signals], None]) -> AsyncIterator[None]:
         with suppress(RuntimeError, ValueError):
             for number in wanted:
                 loop.remove_signal_handler(number)
-
-
-def _address(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _token(path: Path) -> str:
-    """The token in a file that only its owner can read. Raises ConfigError."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            text = file.read(MAX_TOKEN_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"http.token_file {path} cannot be read: {error.strerror}") from error
-    if mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
-        raise ConfigError(
-            f"http.token_file {path} can be read or written by others", hint=f"Close it: chmod 600 {path}."
-        )
-    if len(text) > MAX_TOKEN_BYTES:
-        raise ConfigError(f"http.token_file {path} is larger than {MAX_TOKEN_BYTES} bytes")
-    return text.decode("latin-1").strip()

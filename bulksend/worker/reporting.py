@@ -88,6 +88,8 @@ def report_on(
         campaign=campaign if campaign.halt is None else replace(campaign, halt=_without_addresses(campaign.halt)),
         tally=tally,
         orphaned=standing.orphaned,
+        by_worker=standing.by_worker,
+        held_up=standing.held_up,
         made_at=made_at,
         requests=Requests(gathered.answers.count, gathered.unanswered, gathered.not_sent),
         first_attempt_at=gathered.first_at,

@@ -129,16 +129,18 @@ class Guard:
     async def watch(self, halt: Callable[[Halt], None]) -> None:
         """Judge again and again, until it halts or is cancelled."""
         loop = asyncio.get_running_loop()
-        took_s = 0.0
+        took_s, trouble = 0.0, ""
         while True:
             await asyncio.sleep(max(JUDGE_EVERY_S, took_s / JUDGE_SHARE))
             began_s = loop.time()
             try:
                 found = await self._judge()
+                trouble = ""
             except BulksendError as error:
                 # What cannot be read now is read the next time; where it is the journal, nothing goes out meanwhile.
-                structlog.get_logger().warning("safety cannot be judged; trying again", error=error.message)
-                found = None
+                if error.message != trouble:
+                    structlog.get_logger().warning("safety cannot be judged; trying again", error=error.message)
+                found, trouble = None, error.message
             except Exception as error:  # noqa: BLE001  nobody would miss a breaker that is gone
                 structlog.get_logger().error("safety cannot be judged", error=type(error).__name__)
                 unexpected = BulksendError(f"{type(error).__name__} while the campaign's safety was judged")
@@ -260,7 +262,7 @@ class Guard:
         rates = await asyncio.to_thread(self._events.rates, self._campaign.id, since)
         sent = 0
         if (rates.bounced or rates.complained or rates.refused) and not rates.delivered:
-            sent = await asyncio.to_thread(self._journal.mails_sent, self._campaign, since)
+            sent = await asyncio.to_thread(self._journal.mails_sent, self._campaign.id, since)
         return rates, Heard(
             rates.delivered, rates.bounced, rates.complained, unsent=rates.unsent, sent=sent, refused=rates.refused
         )

@@ -23,11 +23,12 @@ from bulksend.journal import SqliteJournal
 from bulksend.metrics import Metrics
 from bulksend.model import Campaign, CampaignState, Chunk, Tally
 from bulksend.worker.consuming import consuming
-from bulksend.worker.looking_on import looking_on
+from bulksend.worker.looking_on import counted, looking_on
 from bulksend.worker.running import bound_access, event_loop, running, working
 from bulksend.worker.service import Service
 from bulksend.worker.settlement import settle
 from bulksend.worker.settling import settling
+from bulksend.worker.standstills import Standstills
 from bulksend.worker.store import Store, refuse_cancelled
 
 __all__ = ["Sent", "send"]
@@ -114,6 +115,8 @@ def send(
                 runner.run(_send_among_others(campaign, settings, store, observers, metrics, note_signal))
         with suppress(BulksendError):  # the numbers stand without it
             settle(store, store.journal.campaign(campaign.name))
+            if metrics is not None and metrics.census is not None:  # what was settled is not in the last one
+                metrics.store.observe(counted(store, metrics.census.workers))
         campaign = store.journal.campaign(campaign.name)
         return Sent(campaign, store.journal.tally(campaign), interrupted, time.monotonic() - began_s)
     finally:
@@ -130,11 +133,14 @@ async def _send(  # noqa: PLR0917  the parts to wire
     on_signal: OnSignal,
     redirect: Callable[[Chunk], Chunk] | None,
 ) -> None:
-    audience = Audience(observers)
+    standstills = Standstills(store.journal)
+    of_account = Audience([*observers, standstills.of_account(campaign.binding)])
+    of_campaign = Audience([*observers, standstills.of_campaign(campaign.id)])
     async with (
+        standstills.telling(),
         _heeding_events(settings, store, observers, metrics),
-        working(campaign.binding, access, settings, store, audience, metrics) as at_work,
-        running(campaign, at_work, at_work.pacer, settings, store, audience, metrics, redirect=redirect) as engine,
+        working(campaign.binding, access, settings, store, of_account, metrics) as at_work,
+        running(campaign, at_work, at_work.pacer, settings, store, of_campaign, metrics, redirect=redirect) as engine,
     ):
         with _draining(engine.drain, engine.abandon, on_signal):
             async with nullcontext() if metrics is None else looking_on(store, _of_store(observers, metrics)):

@@ -17,7 +17,7 @@ from bulksend.aws import AwsAccess
 from bulksend.config import Settings
 from bulksend.engine import Engine, Observer
 from bulksend.errors import AccountError, BulksendError, CampaignBusyError, HaltedError, JournalError
-from bulksend.facts import Audience, CampaignHalted, Committed, Fact, Waiting, WaitKind
+from bulksend.facts import Audience, CampaignHalted, CampaignHindered, Committed, Fact, Waiting, WaitKind
 from bulksend.journal import SqliteJournal, Submitted
 from bulksend.model import Binding, CampaignState, Halt, HaltScope
 from bulksend.pacing import Lane
@@ -99,6 +99,8 @@ class Service:
         self._opening: dict[Binding, asyncio.Lock] = {}
         self._stack = AsyncExitStack()
         self._fleet: Fleet | None = None
+        self._hindered: set[str] = set()
+        """Ids of campaigns of which it was told that they cannot be begun."""
         self._standstills = Standstills(store.journal)
         self._count_soon: Callable[[], None] = lambda: None
         self._stop = asyncio.Event()
@@ -262,6 +264,8 @@ class Service:
                 run.submitted = replace(run.submitted, schedule=one.schedule)
                 self._reschedule(run)
         self._standstills.keep_only({one.id for one in submitted})
+        for campaign_id in self._hindered - {one.id for one in submitted}:
+            self._is_hindered_no_more(campaign_id)
         self.hindrances = {
             name: why for name, why in self.hindrances.items() if name in {one.name for one in submitted}
         }
@@ -275,7 +279,14 @@ class Service:
     def _try_later(self, submitted: Submitted, error: BulksendError) -> None:
         self.hindrances[submitted.name] = error.message
         self._standstills.of_campaign(submitted.id).because(f"it cannot be sent now: {error.message}")
+        self._of_store.observe(CampaignHindered(submitted.id, error.message, _what_hinders(error)))
+        self._hindered.add(submitted.id)
         self._not_before_s[submitted.id] = time.monotonic() + TRY_AGAIN_S
+
+    def _is_hindered_no_more(self, campaign_id: str) -> None:
+        if campaign_id in self._hindered:
+            self._hindered.remove(campaign_id)
+            self._of_store.observe(CampaignHindered(campaign_id, "", None))
 
     def _reschedule(self, run: _Run) -> None:
         if run.engine is not None:
@@ -358,6 +369,7 @@ class Service:
                 run.has_begun = True
                 self.hindrances.pop(submitted.name, None)
                 told.because("")
+                self._is_hindered_no_more(submitted.id)
                 state = await engine.run()
         finally:
             run.engine = None
@@ -375,7 +387,8 @@ class Service:
         """Opened once, for all campaigns of the account."""
         async with self._opening.setdefault(binding, asyncio.Lock()):
             if binding not in self._accounts:
-                audience = Audience([self._audience, self._standstills.of_account(binding)])
+                # A log of its own: it tells of a quota only what is new.
+                audience = Audience([*self._observers, *self._log_of(""), self._standstills.of_account(binding)])
                 opened = working(binding, access, self._settings, self._store, audience, self._metrics)
                 self._accounts[binding] = await self._stack.enter_async_context(opened)
             return self._accounts[binding]
@@ -397,3 +410,13 @@ class Service:
     def _fail(self, error: BulksendError) -> None:
         self.failure = self.failure or error
         self.stop()
+
+
+def _what_hinders(error: BulksendError) -> WaitKind:
+    match error:
+        case AccountError():
+            return WaitKind.QUOTA_UNKNOWN
+        case JournalError() | ShelfUnreachableError():
+            return WaitKind.STORE
+        case _:
+            return WaitKind.THIS_WORKER

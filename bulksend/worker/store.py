@@ -42,14 +42,15 @@ NAME_STORE = f"Run this where campaigns were planned{_OR_NAME_STORE}"
 class Standing:
     """A campaign as it stands now. `orphaned`: it is queued or says that it is being sent, and nobody is there to.
 
-    `became` is what events tell of its mails; None where they cannot be read, for the reason `untold`. `held_up` is why
-    nothing of it goes out, as those tell who send it.
+    `by_worker`: it was a worker, and another one goes on with it. `became` is what events tell of its mails; None where
+    they cannot be read, for the reason `untold`. `held_up` is why nothing of it goes out, as those tell who send it.
     """
 
     campaign: Campaign
     tally: Tally
     orphaned: bool
     became: Became | None
+    by_worker: bool = False
     held_up: tuple[str, ...] = ()
     untold: EventStoreError | None = field(default=None, compare=False)
 
@@ -173,7 +174,8 @@ class Store:
                 continue  # a sender says how it ended before it lets go of the store; one that was killed says nothing
             is_tried = not orphaned and campaign.state in (CampaignState.QUEUED, CampaignState.SENDING)
             held_up = tuple(self.journal.standstills(campaign)) if is_tried else ()
-            return Standing(campaign, tally, orphaned, became, held_up, untold)
+            by_worker = orphaned and self.journal.was_a_worker()
+            return Standing(campaign, tally, orphaned, became, by_worker, held_up, untold)
 
     def became(self, campaign: Campaign) -> Became:
         """What events tell of a campaign's mails. Raises JournalError."""

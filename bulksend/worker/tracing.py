@@ -15,13 +15,13 @@ from bulksend.event import MailEvent
 from bulksend.journal.tracing import EntryTrace
 from bulksend.model import Campaign, EntryState, SettlementVerdict, Verdict
 from bulksend.recipients import FORGOTTEN_ADDRESS, SnapshotReader, forgettable, skipped_rows
-from bulksend.report import Step, Trace, TracedMail, TracedRow, answer_of, event_in_words
+from bulksend.report import Pending, Step, Trace, TracedMail, TracedRow, answer_of, event_in_words, why_pending
 from bulksend.ses.inquiry import Cause, Inquiry, Unknown
 from bulksend.ses.insights import INSIGHTS_EVERY_S, Insight, read_insights
 from bulksend.worker.access import aws_access
 from bulksend.worker.control import DROPPED
 from bulksend.worker.running import bound_access
-from bulksend.worker.store import Store
+from bulksend.worker.store import Standing, Store
 
 __all__ = ["trace"]
 
@@ -44,10 +44,12 @@ _DECIDED = {
 class _Mail:
     """A row that was found. `row` is None where the list is gone; then `address` is by its events, if they tell.
 
-    `left_at` is when it was unsubscribed by our own link.
+    `chunk` and `place` in it are where its entry is. `left_at` is when it was unsubscribed by our own link.
     """
 
     campaign: Campaign
+    chunk: int
+    place: int
     row: int | None
     address: str
     entry: EntryTrace
@@ -107,6 +109,7 @@ class _Search:
         self._is_suppressed = False
         self._by_message = False
         self._insights: dict[str, list[Insight]] = {}
+        self._standings: dict[str, Standing] = {}
 
     def address(self, typed: str) -> None:
         """Wherever a list has it, as its own row or among those left out."""
@@ -251,7 +254,21 @@ class _Search:
             told,
             _decided_at(mail.entry),
             _whose(mail) if self._by_message else "",
+            self._waits_for(mail) if mail.entry.state is EntryState.PENDING else "",
         )
+
+    def _waits_for(self, mail: _Mail) -> str:
+        """Why it is not sent now."""
+        name, journal = mail.campaign.name, self._store.journal
+        if name not in self._standings:
+            self._standings[name] = self._store.standing(name)
+        standing = self._standings[name]
+        before = sum(entries for number, entries in journal.chunk_sizes(mail.campaign) if number < mail.chunk)
+        place = before + mail.place
+        pending = Pending(
+            standing.campaign, journal.now(), place, standing.orphaned, standing.by_worker, standing.held_up
+        )
+        return why_pending(pending)
 
     def _search_list(self, campaign: Campaign, wanted: set[str]) -> None:
         if self._store.journal.pruned_at(campaign) is not None:
@@ -278,7 +295,7 @@ class _Search:
         if row is not None:
             events = self._store.events.of_row(campaign.id, row)
             left_at = self._store.events.unsubscribed(campaign.id, [row]).get(row)
-        self._mails.append(_Mail(campaign, row, address, entry, events, left_at))
+        self._mails.append(_Mail(campaign, chunk, place, row, address, entry, events, left_at))
 
 
 async def _insights(inquiry: Inquiry, message_id: str) -> tuple[Insight, ...] | Unknown | None:

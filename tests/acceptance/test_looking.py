@@ -20,6 +20,7 @@ from tests.acceptance.test_cli import CAMPAIGN, bulksend, sending
 from tests.forked import Forked
 from tests.harness import write_list
 from tests.unit.test_readme import verbs
+from tests.worker_process import until
 
 
 @pytest.fixture
@@ -71,6 +72,15 @@ def test_nobody_is_waited_for_without_end(
     assert json.loads(watched.stdout)["state"] == "planned"
     assert "Nobody has begun to send it" in watched.stderr
     assert folder.is_dir()
+
+
+def test_what_one_that_is_sent_here_waits_for_is_told_elsewhere(folder: Path, simulator: SimulatorProcess) -> None:
+    simulator.settings(max_24_hour_send=250)
+    with sending(folder, simulator):
+        until(lambda: "the 24-hour quota is spent" in bulksend("status", "launch").stdout, "it says so")
+        facts = json.loads(bulksend("status", "launch", "--output", "json").stdout)
+        assert (facts["state"], facts["accepted"], len(facts["held_up"])) == ("sending", 250, 1)
+        assert "sending, held up" in bulksend("status").stdout
 
 
 def test_a_sender_that_was_killed_is_not_waited_for(folder: Path, simulator: SimulatorProcess) -> None:

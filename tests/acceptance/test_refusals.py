@@ -206,6 +206,22 @@ def test_results_go_to_what_is_no_file_as_it_stands(folder: Path, simulator: Sim
     assert "is a folder" in refused.stderr
 
 
+def test_a_report_replaces_nothing_but_reports(folder: Path, simulator: SimulatorProcess) -> None:
+    assert bulksend("plan", "campaign.toml", url=simulator.url).returncode == 0
+    before = (folder / "campaign.toml").read_text("utf-8")
+    refused = bulksend("report", "launch", "--out", "campaign.toml")
+    assert refused.returncode == 2
+    assert "is there, and is no report" in refused.stderr
+    assert (folder / "campaign.toml").read_text("utf-8") == before
+    (folder / "empty.html").touch()
+    for _ in range(2):
+        assert bulksend("report", "launch", "--out", "empty.html").returncode == 0
+    (folder / "loop.html").symlink_to("loop.html")
+    refused = bulksend("report", "launch", "--out", "loop.html")
+    assert refused.returncode == 2
+    assert "leads to itself" in refused.stderr
+
+
 def test_output_that_nobody_takes(folder: Path, simulator: SimulatorProcess) -> None:
     write_list(folder / "list.csv", [f"a{n}@example.com" for n in range(3000)])
     assert bulksend("plan", "campaign.toml", url=simulator.url).returncode == 0

@@ -113,6 +113,7 @@ def test_a_worker_that_was_killed_is_followed_by_another(in_folder: Path, simula
         worker.process.wait()
     died = status("one")
     assert died["adds_up"]
+    assert "by a worker that is gone: start it again" in bulksend("status", "one").stdout
     assert died["in_doubt"] <= 64 * 50
     with WorkerProcess(in_folder, *at(simulator)):
         until(lambda: finished("one"), "it is finished")

@@ -20,6 +20,7 @@ import yaml
 
 from bulksend.simulator import SimulatorProcess
 from tests import grafana
+from tests.events_queues import Desk
 from tests.harness import write_list
 from tests.worker_process import WorkerProcess, until
 
@@ -30,6 +31,7 @@ INTERVALS = {"__rate_interval": "5s", "__interval": "1s", "__range": "1m"}
 
 RULES: list[dict[str, Any]] = [
     {"fault": "template_not_found", "address_contains": "@halting.example.com"},
+    {"fault": "message_rejected", "address_contains": "@refused.example.com"},
     {"fault": "internal_500", "share": 0.02},
     {"fault": "message_rejected", "share": 0.01},
     {"fault": "transient_failure", "share": 0.01},
@@ -39,12 +41,25 @@ RULES: list[dict[str, Any]] = [
 ONCE: list[dict[str, Any]] = [{"fault": "throttled_429", "times": 3}, {"fault": "status", "times": 1}]
 """What it does wrong once it is being watched."""
 
+FATES: dict[str, Any] = {
+    "bounce_share": 0.03,
+    "complaint_share": 0.0012,
+    "delay_share": 0.05,
+    "event_garbage_share": 0.01,
+}
+"""What becomes of the mails of which events are told."""
+SENDER = {"from": "Example News <news@example.com>"}
+HEARD_OF = {**SENDER, "configuration_set": "marketing"}
+HEARD = 900
+"""How many: what a queue on the same machine takes and gives beside all else."""
+
 
 class Prometheus:
-    """A server of the test's own, on a port of loopback; ended by its process id."""
+    """A server of the test's own, on a port of loopback; ended by its process id. `options` are its own."""
 
-    def __init__(self, folder: Path, configuration: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, configuration: Mapping[str, Any], *options: str) -> None:
         self._folder = folder
+        self._options = options
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -58,6 +73,7 @@ class Prometheus:
                     f"--config.file={self._folder / 'prometheus.yml'}",
                     f"--storage.tsdb.path={self._folder / 'series'}",
                     f"--web.listen-address={self.address}",
+                    *self._options,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -150,7 +166,7 @@ class Run:
         """Have the worker plan and send a campaign to so many of a domain."""
         path = self.folder / f"{name}.csv"
         write_list(path, [f"{name}{n}@{domain}" for n in range(rows)])
-        content = {"sender": {"from": "Example News <news@example.com>"}, "content": {"template": "launch"}}
+        content = {"sender": SENDER, "content": {"template": "launch"}}
         self._request("/campaigns", {"name": name, **content, "recipients": {"path": str(path)}, **more})
 
     def metrics(self) -> bytes:
@@ -159,8 +175,8 @@ class Run:
 
 
 @contextmanager
-def running(folder: Path, *, rate_per_s: float = 300) -> Iterator[Run]:
-    """Such a run, which ends with the block."""
+def running(folder: Path, *, rate_per_s: float = 300, sqs: Desk | None = None) -> Iterator[Run]:
+    """Such a run, which ends with the block; events come of one campaign, by a queue of an SQS, or the simulator's."""
     token = secrets.token_urlsafe(32)
     file = folder / "token"
     file.touch(0o600)
@@ -170,8 +186,14 @@ def running(folder: Path, *, rate_per_s: float = 300) -> Iterator[Run]:
         "BULKSEND_HTTP_TOKEN_FILE": str(file),
         "BULKSEND_HTTP_LISTS_FOLDER": str(folder),
     }
-    with SimulatorProcess(max_send_rate_per_s=rate_per_s, latency_ms=40, latency_jitter_ms=30) as simulator:
+    events: dict[str, Any] = {"events": True} if sqs is None else {"events_queue_url": sqs.queue().url}
+    settings = {"max_send_rate_per_s": rate_per_s, "latency_ms": 40, "latency_jitter_ms": 30, **FATES, **events}
+    with SimulatorProcess(**settings) as simulator:
         simulator.rules(RULES)
+        environment |= {
+            "BULKSEND_EVENTS_QUEUES": events.get("events_queue_url") or simulator.events_queue_url,
+            "BULKSEND_EVENTS_ENDPOINT_URL": simulator.url if sqs is None else sqs.endpoint_url,
+        }
         arguments = [
             "--store",
             f"sqlite:{folder / '.bulksend'}",
@@ -183,6 +205,7 @@ def running(folder: Path, *, rate_per_s: float = 300) -> Iterator[Run]:
         with WorkerProcess(folder, *arguments, environment=environment, fresh=True) as worker:
             run = Run(folder, simulator, worker, token)
             run.submit("launch", int(50 * rate_per_s))
+            run.submit("heard", HEARD, sender=HEARD_OF)
             yield run
 
 
@@ -195,10 +218,11 @@ def watching(run: Run) -> Iterator[Prometheus]:
 
 
 def go_on(run: Run, seconds: float) -> float:
-    """Have one campaign halt and one wait for its hour, and look on for so long; the time then, in epoch seconds."""
+    """Have two campaigns halt and one wait for its hour, and look on for so long; the time then, in epoch seconds."""
     time.sleep(2 * SCRAPE_S)
     run.simulator.rules(ONCE + RULES)
     run.submit("halting", 200, domain="halting.example.com")
+    run.submit("refused", 200, domain="refused.example.com")
     run.submit("later", 500, schedule={"not_before": "2099-01-01T09:00:00+00:00"})
     time.sleep(seconds)
     return time.time()

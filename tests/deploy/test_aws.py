@@ -1,7 +1,8 @@
 """The AWS side: the policy is what bulksend needs and no more, and the stack makes the same.
 
 A server that others wrote asks IAM. What it does not see: it asks for SendBulkEmail on `*`, not on the identity, the
-configuration set and the template, so Send is given that resource here; and no endpoint of STS is asked.
+configuration set and the template, and for DescribeRule on another ARN than EventBridge's, so both are given that
+resource here; and no endpoint of STS is asked.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import bulksend
 from bulksend.aws import AwsAccess
 from bulksend.errors import AccountError, BulksendError
 from bulksend.event import SuppressionReason
+from bulksend.events.queue import place_of
+from bulksend.events.status import _oldest_s, read_rules, read_topic
 from bulksend.model import CampaignState
 from bulksend.recipients.s3 import S3Folder
 from bulksend.recipients.source import ListFormat, open_input
@@ -33,10 +36,11 @@ from bulksend.ses.endpoints import find_endpoint
 from bulksend.ses.identities import read_identity
 from bulksend.ses.inquiry import Inquiry, Unknown
 from bulksend.ses.insights import read_insights
-from bulksend.ses.reputation import list_reputation, read_findings
+from bulksend.ses.reputation import list_reputation, read_findings, read_reputation
 from bulksend.ses.sets import read_set
 from bulksend.ses.suppression import AccountSuppressions
 from bulksend.ses.templates import TemplateContent, TemplateNotFoundError, Templates
+from bulksend.ses.tenants import read_tenant
 from bulksend.ses.vdm import read_metrics
 from tests.harness import REGION
 from tests.independent import Ministack
@@ -86,7 +90,7 @@ class Aws:
         """Have the user do what the policy says and nothing else."""
         here = copy.deepcopy(policy)
         for statement in here["Statement"]:
-            if statement["Sid"] == "Send":
+            if statement["Sid"] in {"Send", "LookAtTheRule"}:
                 statement["Resource"] = "*"
         self.client("iam", ROOT).put_user_policy(UserName=USER, PolicyName="bulksend", PolicyDocument=json.dumps(here))
 
@@ -261,6 +265,39 @@ async def list_suppressions(account: AccountSuppressions) -> object:
     return [page async for page in account.pages()]
 
 
+EVENTS = "bulksend-events"
+"""What `bulksend events setup bulksend` calls its parts."""
+
+
+def look_at_tenant(aws: Aws, _: Path) -> None:
+    with suppress(ClientError):
+        aws.client("sesv2", ROOT).create_tenant(TenantName="shop")
+    inquire(aws, lambda client: read_tenant(client, "shop"))
+
+
+def look_at_topic(aws: Aws, _: Path) -> None:
+    topic = aws.client("sns", ROOT).create_topic(Name=EVENTS)["TopicArn"]
+    found = asyncio.run(read_topic(access(aws), topic))
+    if found.why:
+        raise AssertionError(found.why)
+
+
+def look_at_rules(aws: Aws, _: Path) -> None:
+    events, arn = aws.client("events", ROOT), f"arn:aws:sqs:{REGION}:{ACCOUNT}:{EVENTS}"
+    events.put_rule(Name=EVENTS, EventPattern='{"source": ["aws.ses"]}')
+    events.put_targets(Rule=EVENTS, Targets=[{"Id": EVENTS, "Arn": arn}])
+    found = asyncio.run(read_rules(access(aws), arn))
+    if isinstance(found, str):
+        raise AssertionError(found)  # noqa: TRY004  what IAM says is what the test reads
+    assert found == (EVENTS,)
+
+
+def look_at_age(aws: Aws, _: Path) -> None:
+    found = asyncio.run(_oldest_s(access(aws), place_of(f"{aws.server.endpoint_url}/{ACCOUNT}/{EVENTS}")))
+    if "CloudWatch has no figure" not in found.why:
+        raise AssertionError(found.why)
+
+
 NEEDED: dict[tuple[str, str], Callable[[Aws, Path], None]] = {
     ("ReadTheQuota", "ses:GetAccount"): read_quota,
     ("Send", "ses:SendBulkEmail"): send_whole,
@@ -293,12 +330,21 @@ NEEDED: dict[tuple[str, str], Callable[[Aws, Path], None]] = {
     ("LookAtTheAccount", "ses:GetMessageInsights"): lambda aws, _: inquire(
         aws, lambda client: read_insights(client, "0107")
     ),
+    ("LookAtTheAccount", "ses:GetReputationEntity"): lambda aws, _: inquire(
+        aws, lambda client: read_reputation(client, f"arn:aws:ses:{REGION}:{ACCOUNT}:tenant/shop/tn-1")
+    ),
+    ("LookAtTheAccount", "ses:GetTenant"): look_at_tenant,
+    ("LookAtTheAccount", "ses:ListTenantResources"): look_at_tenant,
     ("LookAtTheAccount", "ses:ListRecommendations"): lambda aws, _: inquire(aws, read_findings),
     ("LookAtTheAccount", "ses:ListReputationEntities"): lambda aws, _: inquire(aws, list_reputation),
     ("KeepTheSuppressionList", "ses:ListSuppressedDestinations"): lambda aws, _: suppressions(aws, list_suppressions),
     ("KeepTheSuppressionList", "ses:PutSuppressedDestination"): lambda aws, _: suppressions(
         aws, lambda account: account.put("bounce@simulator.amazonses.com", SuppressionReason.BOUNCE)
     ),
+    ("LookAtTheTopic", "sns:ListSubscriptionsByTopic"): look_at_topic,
+    ("LookAtTheRule", "events:DescribeRule"): look_at_rules,
+    ("LookAtTheQueues", "events:ListRuleNamesByTarget"): look_at_rules,
+    ("LookAtTheQueues", "cloudwatch:GetMetricStatistics"): look_at_age,
     ("LookIntoTheBucket", "s3:ListBucket"): list_snapshots,
     ("ReadLists", "s3:GetObject"): read_list,
     ("KeepSnapshots", "s3:AbortMultipartUpload"): break_off_upload,
@@ -328,8 +374,14 @@ def test_every_action_of_the_policy_has_its_use_and_none_is_a_pattern() -> None:
     assert sorted(granted) == sorted(NEEDED)
     assert not [action for _, action in granted if "*" in action]
     everywhere = {action for one in POLICY["Statement"] if one["Resource"] == "*" for action in actions(one)}
-    # Service Authorization Reference, Amazon SES v2: these have no resource types, or look across the account.
+    # Service Authorization Reference, Amazon SES v2, CloudWatch, EventBridge: these have no resource types, or look
+    # across the account. A tenant's ARN has an id that nobody knows before it is asked for.
     assert everywhere == {
+        "cloudwatch:GetMetricStatistics",
+        "events:ListRuleNamesByTarget",
+        "ses:GetReputationEntity",
+        "ses:GetTenant",
+        "ses:ListTenantResources",
         "ses:GetAccount",
         "ses:BatchGetMetricData",
         "ses:GetMessageInsights",
@@ -366,7 +418,7 @@ def test_what_bulksend_does_is_allowed_and_refused_without_that_action(
     allowed.grant(without(sid, action))
     with pytest.raises((BulksendError, ClientError, AssertionError)) as caught:
         use(allowed, tmp_path / "without")
-    assert re.search(r"(?i)access.?denied|not authorized|403", str(caught.value))
+    assert re.search(rf"(?i)access.?denied|not authorized|403|may not call {action}", str(caught.value))
 
 
 @pytest.mark.parametrize(
@@ -425,7 +477,9 @@ def test_the_stacks_policy_is_the_policy_and_the_events_queue(aws: Aws) -> None:
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
     policy = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
     *own, events, dead = policy["Statement"]
-    assert own == POLICY["Statement"]
+    ours = json.dumps(POLICY["Statement"])
+    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:{EVENTS}"
+    assert own == json.loads(ours.replace(topic, resource(aws, "EventsTopic"))), "but for the topic's name"
     queue = aws.client("sqs", ROOT).get_queue_attributes(
         QueueUrl=resource(aws, "EventsQueue"), AttributeNames=["QueueArn"]
     )

@@ -123,10 +123,14 @@ def test_only_what_the_image_needs_is_sent_to_the_builder() -> None:
     ]
 
 
-def test_what_was_built_starts_and_has_the_fast_loop_and_a_fleets_libraries(built: Path, volume: Path) -> None:
+def test_what_was_built_starts_and_has_all_libraries(built: Path, volume: Path) -> None:
+    fleet = "import psycopg, psycopg_pool, procrastinate; psycopg.pq.version()"
+    endpoints = "import awscrt.auth, botocore.compat; assert botocore.compat.HAS_CRT"
     for command in (
         ["bulksend", "--help"],
-        ["python", "-c", "import uvloop, httptools, psycopg, psycopg_pool, procrastinate; psycopg.pq.version()"],
+        ["python", "-c", "import uvloop, httptools"],
+        ["python", "-c", fleet],
+        ["python", "-c", endpoints],
     ):
         done = subprocess.run(
             unprivileged(command),
@@ -185,3 +189,28 @@ def test_the_health_check_finds_the_token_where_the_worker_does(
         assert TOKEN[::-1] not in wrong.stdout + wrong.stderr
         elsewhere = health(built, volume, BULKSEND_HTTP_LISTEN="127.0.0.1:1")
         assert elsewhere.returncode == 1
+
+
+def test_what_takes_events_apart_is_asked_by_the_same_health_check(built: Path, volume: Path) -> None:
+    with SimulatorProcess(events=True) as account:
+        listen = f"127.0.0.1:{free_port()}"
+        own = {
+            "BULKSEND_HTTP_LISTEN": listen,
+            "BULKSEND_STORE": "sqlite:.",
+            "BULKSEND_AWS_ENDPOINT_URL": account.url,
+            "BULKSEND_EVENTS_ENDPOINT_URL": account.url,
+            "BULKSEND_EVENTS_QUEUES": account.events_queue_url,
+        }
+        command = [*stages()[1].only("ENTRYPOINT").listed(), "events", "consume", "--listen", listen]
+        process = subprocess.Popen(
+            unprivileged(command), cwd=volume, env=environment(built, volume, **own), stderr=subprocess.PIPE, text=True
+        )
+        try:
+            until(lambda: health(built, volume, **own).returncode == 0 or process.poll() is not None, "it is healthy")
+            assert process.poll() is None, process.communicate()[1]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(WITHIN_S) == 0
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()

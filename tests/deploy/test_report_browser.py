@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from bulksend.event import BounceKind, EventType
 from bulksend.model import CampaignState, Halt
-from bulksend.report import CampaignReport, render_page
+from bulksend.report import Became, CampaignReport, render_page
 from tests.deploy.browser import Page, browser
-from tests.unit.test_report_page import NASTY, campaign, kinds, report, row
+from tests.unit.test_report_page import NASTY, NOON, campaign, kinds, report, row
 
 FOLDED, PHONE, TABLET, DESKTOP = (280, 653), (360, 800), (768, 1024), (1280, 900)
 
@@ -57,6 +58,12 @@ CUT_OFF = """
 """Tables that are wider than the page, and so can be scrolled."""
 
 
+BARS_FROM_EDGE = """
+[...document.querySelectorAll('.bar rect')].map(
+  e => e.closest('table').getBoundingClientRect().right - e.getBoundingClientRect().right)
+"""
+
+
 def crowded() -> CampaignReport:
     """All sections, the longest words, the largest numbers."""
     long = "arn:aws:ses:eu-west-1:123456789012:configuration-set/" + "marketing" * 20
@@ -70,6 +77,15 @@ def crowded() -> CampaignReport:
         dead_rows=rows,
         in_doubt_rows=rows,
         with_addresses=True,
+        held_up=(long,),
+        became=Became(
+            104_159,
+            2,
+            {EventType.DELIVERY: 90_000, EventType.BOUNCE: 10_000, EventType.COMPLAINT: 4000},
+            {BounceKind.PERMANENT: 9000, BounceKind.TRANSIENT: 1000},
+            NOON,
+        ),
+        bounced=said,
     )
 
 
@@ -107,6 +123,7 @@ def test_it_is_as_wide_as_the_window(
         assert shown <= width
         if made is report and (width, height) != FOLDED:
             assert await page.value(CUT_OFF) == []
+            assert min(await page.value(BARS_FROM_EDGE)) > 8
         assert await page.value("document.querySelectorAll('script, img, iframe').length") == 0
         assert await page.value("document.querySelector('svg.chart path.line').getBBox().width") > 0
 

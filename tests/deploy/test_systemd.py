@@ -1,168 +1,54 @@
-"""The systemd unit: systemd's own word on it, and a real worker run as it says, by a test that plays systemd."""
+"""The systemd units: systemd's own word on them, and real services run as they say, by a test that plays systemd."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from http.client import HTTPConnection
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from bulksend.config import load_settings
 from bulksend.errors import ExitCode
 from bulksend.simulator import SimulatorProcess
+from bulksend.worker.consuming import LAST_S as EVENTS_LAST_S
+from bulksend.worker.event_setup import default_name
 from bulksend.worker.process import LAST_S
+from tests.deploy.service import CAMPAIGN, CONFIG, EVENTS, FOLDER, PROGRAM, TOKEN, WATCHDOG_S, WORKER, Systemd, Unit
 from tests.worker_process import WITHIN_S, until
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
-UNIT = FOLDER / "bulksend-worker.service"
-PROGRAM = "/opt/bulksend/bin/bulksend"
-TOKEN = "0123456789abcdef0123456789abcdef"
-WATCHDOG_S = 4.0
-CAMPAIGN = """\
-name = "launch"
-[sender]
-from = "news@example.com"
-[content]
-inline = { subject = "Hello", text = "Dear {{first_name}}" }
-[recipients]
-path = "list.csv"
-"""
-
-
-def setting(name: str) -> list[str]:
-    """All values that the unit gives a key."""
-    return re.findall(rf"(?m)^{name}=(.*)$", UNIT.read_text("utf-8"))
-
-
-def seconds(name: str) -> float:
-    (value,) = setting(name)
-    return float(value)
-
-
-def families() -> list[int]:
-    (value,) = setting("RestrictAddressFamilies")
-    return [int(getattr(socket, name)) for name in value.split()]
-
-
-def calls(name: str) -> set[str]:
-    """The system calls of a group as this machine's systemd has it."""
-    if not name.startswith("@"):
-        return {name}
-    said = subprocess.run(
-        ["systemd-analyze", "syscall-filter", name], capture_output=True, text=True, check=True
-    ).stdout
-    found = [line.strip() for line in said.splitlines()[1:] if line.strip() and "#" not in line]
-    return set().union(*map(calls, found))
-
-
-def allowed_calls() -> list[str]:
-    """What the unit's SystemCallFilter= lines leave, in their order; @default is always in (systemd.exec(5))."""
-    left = calls("@default")
-    for line in setting("SystemCallFilter"):
-        named = set().union(*map(calls, line.removeprefix("~").split()))
-        left = left - named if line.startswith("~") else left | named
-    return sorted(left)
-
-
-class Systemd:
-    """What systemd is to a service: places, environment, and a socket that it is told at."""
-
-    def __init__(self, root: Path, simulator: SimulatorProcess) -> None:
-        self.root = root
-        self.state = root / "var/lib/bulksend"
-        self.config = root / "etc/bulksend/config.toml"
-        self._credentials = root / "credentials"
-        for folder in (self.state, self.config.parent, self._credentials):
-            folder.mkdir(parents=True)
-        config = (FOLDER / "config.toml").read_text("utf-8").replace("/var/lib/bulksend", str(self.state))
-        self.config.write_text(config.replace("127.0.0.1:9464", "127.0.0.1:0"), "utf-8")
-        (self._credentials / "token").write_text(TOKEN, "ascii")
-        (self._credentials / "token").chmod(0o440)  # as systemd leaves them, but for an access list
-        # By name, so that it is looked up.
-        self._endpoint_url = simulator.url.replace("127.0.0.1", "localhost")
-        self._address = f"bulksend-{os.getpid()}-{time.monotonic_ns()}"
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(f"\0{self._address}")
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def environment(self) -> dict[str, str]:
-        """The unit's, and what systemd adds."""
-        own = dict(line.partition("=")[::2] for line in setting("Environment"))
-        own = {name: value.replace("%d", str(self._credentials)) for name, value in own.items()}
-        own["XDG_CACHE_HOME"] = own["XDG_CACHE_HOME"].replace("/var/cache", f"{self.root}/var/cache")
-        own |= {"NOTIFY_SOCKET": f"@{self._address}", "WATCHDOG_USEC": str(int(WATCHDOG_S * 1e6))}
-        own |= {"BULKSEND_AWS_ENDPOINT_URL": self._endpoint_url, "PATH": os.defpath, "HOME": str(self.state)}
-        return own | {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-
-    def command(self, filters: Path | None) -> list[str]:
-        """ExecStart, with a program and files of here; under the unit's filters, where they are given."""
-        (line,) = setting("ExecStart")
-        program, *rest = shlex.split(line)
-        assert program == PROGRAM
-        rest = [word.replace("/etc/bulksend/config.toml", str(self.config)) for word in rest]
-        confined = [] if filters is None else [str(Path(__file__).parent / "confined.py"), str(filters), sys.executable]
-        return [sys.executable, *confined, "-m", "bulksend", *rest]
-
-    @contextmanager
-    def start(self, filters: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
-        """The service's process, which is killed at the end if it still lives."""
-        with (self.root / "log").open("wb") as log:
-            process = subprocess.Popen(
-                self.command(filters), cwd=self.state, env=self.environment(), umask=0o077, stdout=log, stderr=log
-            )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-
-    def log(self) -> str:
-        return (self.root / "log").read_text("utf-8")
-
-    def told(self, within_s: float = WITHIN_S) -> str:
-        """The next datagram. Raises TimeoutError."""
-        self._socket.settimeout(within_s)
-        return self._socket.recv(4096).decode()
-
-    def told_until(self, start: str) -> str:
-        """The first that starts so; what comes before it may only be the watchdog's."""
-        while True:
-            one = self.told()
-            if one.startswith(start):
-                return one
-            assert one == "WATCHDOG=1", (one, self.log())
-
-    def bulksend(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """As a person would, as the service's user."""
-        command = [sys.executable, "-m", "bulksend", *arguments, "--config", str(self.config)]
-        return subprocess.run(
-            command,
-            cwd=self.root,
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=WITHIN_S,
-            check=False,
-        )
+ROWS = 300
+BOUNCED = 12
+UNITS = pytest.mark.parametrize("unit", [WORKER, EVENTS], ids=["worker", "events"])
 
 
 @pytest.fixture
-def systemd(tmp_path: Path, simulator: SimulatorProcess) -> Iterator[Systemd]:
-    playing = Systemd(tmp_path, simulator)
+def account(_isolation: None) -> Iterator[SimulatorProcess]:
+    """SES, and SQS with the queue of the settings, which no other test has asked for messages."""
+    with SimulatorProcess(events=True, max_send_rate_per_s=2000) as running:
+        yield running
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, account: SimulatorProcess) -> Iterator[Systemd]:
+    playing = Systemd(tmp_path, account)
+    yield playing
+    playing.close()
+
+
+@pytest.fixture
+def apart(systemd: Systemd, account: SimulatorProcess) -> Iterator[Systemd]:
+    """The service of events on the same machine, which the settings speak of."""
+    systemd.take_up("apart")
+    playing = Systemd(systemd.root, account, EVENTS)
     yield playing
     playing.close()
 
@@ -172,41 +58,73 @@ def analyzed(*arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def verified(folder: Path, text: str) -> tuple[int, str]:
+def verified(folder: Path, unit: Unit, text: str) -> tuple[int, str]:
     """systemd's word on a unit: it wants the program to be there, and Python stands for it."""
-    copy = folder / UNIT.name
+    copy = folder / unit.path.name
     copy.write_text(text.replace(PROGRAM, sys.executable), "utf-8")
     return analyzed("verify", "--man=no", str(copy))
 
 
-def test_systemd_finds_nothing_to_say_of_the_unit(tmp_path: Path) -> None:
-    text = UNIT.read_text("utf-8")
-    assert verified(tmp_path, text) == (0, "")
+@UNITS
+def test_systemd_finds_nothing_to_say_of_the_unit(tmp_path: Path, unit: Unit) -> None:
+    assert verified(tmp_path, unit, unit.text) == (0, "")
     # It says what it does not know with exit code 0: silence is the check.
-    assert "Unknown key" in verified(tmp_path, text.replace("WatchdogSec=", "WatchDogSec="))[1]
+    assert "Unknown key" in verified(tmp_path, unit, unit.text.replace("WatchdogSec=", "WatchDogSec="))[1]
 
 
-def test_it_is_exposed_as_little_as_it_can_be() -> None:
-    code, said = analyzed("security", "--offline=true", "--threshold=12", "--no-pager", str(UNIT))
+@UNITS
+def test_it_is_exposed_as_little_as_it_can_be(unit: Unit) -> None:
+    code, said = analyzed("security", "--offline=true", "--threshold=12", "--no-pager", str(unit.path))
     assert code == 0, said
     found = re.search(r"Overall exposure level for .*: ([0-9.]+)", said)
     assert found is not None
     assert float(found[1]) <= 1.2, said
 
 
-def test_the_user_is_made_by_sysusers() -> None:
-    (user,) = setting("User")
+@UNITS
+def test_the_user_is_made_by_sysusers(unit: Unit) -> None:
+    (user,) = unit.setting("User")
     lines = (FOLDER / "bulksend.sysusers.conf").read_text("utf-8").splitlines()
     (made,) = (shlex.split(line) for line in lines if not line.startswith("#"))
-    assert (made[0], made[1], made[4]) == ("u", user, f"/var/lib/{setting('StateDirectory')[0]}")
+    assert (made[0], made[1], made[4]) == ("u", user, f"/var/lib/{unit.setting('StateDirectory')[0]}")
 
 
-def test_systemd_waits_longer_than_the_worker_does_for_answers() -> None:
-    settings = load_settings(FOLDER / "config.toml", {}, {})
-    assert seconds("TimeoutStopSec") > settings.worker.grace_s + LAST_S
+def test_systemd_waits_longer_than_the_services_do() -> None:
+    settings = load_settings(CONFIG, {}, {})
+    assert WORKER.seconds("TimeoutStopSec") > settings.worker.grace_s + LAST_S
     assert settings.worker.grace_s > settings.transport.answer_timeout_s
-    assert setting("KillMode") == ["mixed"]
-    assert [int(code) for code in setting("RestartPreventExitStatus")] == [ExitCode.USAGE]
+    assert EVENTS.seconds("TimeoutStopSec") > EVENTS_LAST_S
+    assert WORKER.setting("KillMode") == EVENTS.setting("KillMode") == ["mixed"]
+    assert [int(code) for code in WORKER.setting("RestartPreventExitStatus")] == [ExitCode.USAGE]
+    # A queue that refuses ends it with that code, too, and may let it in again.
+    assert (EVENTS.setting("Restart"), EVENTS.setting("RestartPreventExitStatus")) == (["on-failure"], [])
+
+
+def test_the_settings_name_the_queue_that_setup_makes_and_no_port_twice() -> None:
+    settings = load_settings(CONFIG, {}, {})
+    (queue,) = settings.events.queues or ()
+    assert urlsplit(queue).path == f"/123456789012/{default_name('bulksend')}"
+    assert (urlsplit(queue).hostname, settings.events.apart) == (f"sqs.{settings.aws.region}.amazonaws.com", False)
+    text = re.sub(r"(?m)^#(\w+ =|\[)", r"\1", CONFIG.read_text("utf-8"))
+    both = {line for line in text.splitlines() if line.startswith(("apart =", "public_listen =", "key_file ="))}
+    assert len(both) == 3, "what is commented out can be taken up"
+    (line,) = EVENTS.setting("ExecStart")
+    ports = re.findall(r"127\.0\.0\.1:(\d+)", text + line)
+    assert len(ports) == len(set(ports)) == 3
+
+
+def test_what_is_commented_out_in_the_settings_can_be_taken_up(simulator: SimulatorProcess, tmp_path: Path) -> None:
+    systemd = Systemd(tmp_path, simulator)
+    systemd.close()
+    for key in ("apart", r"\[unsubscribe\]"):
+        text = systemd.config.read_text("utf-8")
+        systemd.config.write_text(re.sub(rf"(?m)^#({key})", r"\1", text), "utf-8")
+    systemd.take_up("public_listen")
+    systemd.take_up("key_file", f'"{tmp_path / "unsubscribe.keys"}"')
+    settings = load_settings(systemd.config, {}, {})
+    assert settings.events.apart
+    assert settings.http.public_listen == "127.0.0.1:8080"
+    assert settings.unsubscribe.key_file == str(tmp_path / "unsubscribe.keys")
 
 
 def test_the_worker_tells_systemd_what_it_does(systemd: Systemd) -> None:
@@ -215,7 +133,7 @@ def test_the_worker_tells_systemd_what_it_does(systemd: Systemd) -> None:
         for _ in range(3):
             assert systemd.told(WATCHDOG_S) == "WATCHDOG=1", "systemd would have killed it"
         before_us = time.monotonic_ns() // 1000
-        (reload,) = setting("ExecReload")
+        (reload,) = WORKER.setting("ExecReload")
         assert reload == "/bin/kill -HUP $MAINPID"
         process.send_signal(signal.SIGHUP)
         name, _, monotonic_us = systemd.told_until("RELOADING=1\n").splitlines()[1].partition("=")
@@ -238,41 +156,107 @@ def test_settings_at_fault_are_not_tried_again_nor_is_a_token_that_is_missing(sy
         assert process.wait(WITHIN_S) == ExitCode.USAGE
 
 
-def confinement(folder: Path, without: Sequence[str] = ()) -> Path:
-    filters = folder / "filters.json"
-    left = [call for call in allowed_calls() if call not in without]
-    filters.write_text(json.dumps({"calls": left, "families": families()}), "ascii")
-    return filters
+def submit(systemd: Systemd) -> None:
+    """A campaign with some addresses that bounce."""
+    kinds = ["bounce"] * BOUNCED + ["success"] * (ROWS - BOUNCED)
+    rows = "".join(f"{kind}+{n}@simulator.amazonses.com,Ada\n" for n, kind in enumerate(kinds))
+    (systemd.root / "launch.toml").write_text(CAMPAIGN, "utf-8")
+    (systemd.root / "list.csv").write_text(f"email,first_name\n{rows}", "utf-8")
+    submitted = systemd.bulksend("submit", "launch.toml", "--yes")
+    assert submitted.returncode == 0, submitted.stderr
 
 
-def test_a_campaign_is_sent_under_the_units_filters(systemd: Systemd, tmp_path: Path) -> None:
-    assert setting("MemoryDenyWriteExecute") == ["yes"]
-    (tmp_path / "launch.toml").write_text(CAMPAIGN, "utf-8")
-    rows = "".join(f"success+{n}@simulator.amazonses.com,Ada\n" for n in range(300))
-    (tmp_path / "list.csv").write_text(f"email,first_name\n{rows}", "utf-8")
-    with systemd.start(confinement(tmp_path)) as process:
+def until_heard_of(systemd: Systemd, *processes: subprocess.Popen[bytes]) -> None:
+    """Until it is sent, and all that became of it is known."""
+
+    def heard_of() -> bool:
+        assert all(process.poll() is None for process in processes), systemd.log()
+        status, text = systemd.ask("/campaigns/launch")
+        assert status == 200, text
+        found = json.loads(text)
+        events = found["events"]
+        return (found["accepted"], events["delivered"], events["bounced"]["permanent"]) == (
+            ROWS,
+            ROWS - BOUNCED,
+            BOUNCED,
+        )
+
+    until(heard_of, "it is sent, and its events are in")
+
+
+def taken(systemd: Systemd) -> float:
+    """How many events a service says that it took, of all types and accounts."""
+    status, text = systemd.ask("/metrics")
+    assert status == 200
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("bulksend_events_total{"))
+
+
+def test_a_campaign_is_sent_and_heard_of_under_the_units_filters(systemd: Systemd, tmp_path: Path) -> None:
+    assert WORKER.setting("MemoryDenyWriteExecute") == ["yes"]
+    with systemd.start(WORKER.confinement(tmp_path)) as process:
         systemd.told_until("READY=1")
         assert systemd.log().startswith("confined: Address family not supported by protocol\n")
-        submitted = systemd.bulksend("submit", "launch.toml", "--yes")
-        assert submitted.returncode == 0, submitted.stderr
-
-        def accepted() -> bool:
-            assert process.poll() is None, systemd.log()
-            return bool(json.loads(systemd.bulksend("status", "launch", "--output", "json").stdout)["accepted"] == 300)
-
-        until(accepted, "it is sent")
-        found = re.search(r"http://([^ ,]+:\d+)", systemd.log())
-        assert found is not None
+        submit(systemd)
+        until_heard_of(systemd, process)
+        assert taken(systemd) == ROWS
         for path, token, status in (("/readyz", TOKEN, 200), ("/metrics", TOKEN, 200), ("/metrics", "none", 401)):
-            connection = HTTPConnection(found[1], timeout=WITHIN_S)
-            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
-            assert connection.getresponse().status == status
-            connection.close()
+            assert systemd.ask(path, token)[0] == status
         process.send_signal(signal.SIGTERM)
         assert process.wait(WITHIN_S) == 0, systemd.log()
     assert sum(path.stat().st_mode & 0o077 for path in systemd.state.rglob("*")) == 0
 
 
+def test_with_events_apart_the_other_service_takes_them_under_its_filters(
+    systemd: Systemd, apart: Systemd, tmp_path: Path
+) -> None:
+    assert WORKER.path.name in EVENTS.setting("After")[0].split()
+    with ExitStack() as stack:
+        worker = stack.enter_context(systemd.start())
+        systemd.told_until("READY=1")
+        consumer = stack.enter_context(apart.start(EVENTS.confinement(tmp_path)))
+        apart.told_until("READY=1")
+        assert apart.log().startswith("confined: Address family not supported by protocol\n")
+        assert apart.told(WATCHDOG_S) == "WATCHDOG=1"
+        submit(systemd)
+        until_heard_of(systemd, worker, consumer)
+        assert (taken(systemd), taken(apart)) == (0, ROWS)
+        assert [apart.ask(path)[0] for path in ("/healthz", "/campaigns", "/")] == [200, 404, 404]
+        assert [apart.ask(path, "none")[0] for path in ("/healthz", "/metrics", "/")] == [401, 401, 401]
+        for process in (worker, consumer):
+            process.send_signal(signal.SIGTERM)
+        apart.told_until("STOPPING=1")
+        assert (worker.wait(WITHIN_S), consumer.wait(WITHIN_S)) == (0, 0), apart.log()
+    assert "@" not in apart.log()
+    assert sum(path.stat().st_mode & 0o077 for path in systemd.state.rglob("*")) == 0
+
+
+SIGN_FOR_AN_ENDPOINT = """
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.crt.auth import CrtSigV4AsymAuth
+request = AWSRequest("POST", "https://abc.endpoints.email.global.api.aws/", data=b"{}")
+CrtSigV4AsymAuth(Credentials("AKIAIOSFODNN7EXAMPLE", "x"), "ses", "*").add_auth(request)
+print(request.headers["Authorization"].split()[0])
+"""
+
+
+def test_a_multi_region_endpoint_is_signed_for_under_the_filters(tmp_path: Path) -> None:
+    # awscrt is another library's machine code, with threads of its own.
+    confined = str(Path(__file__).parent / "confined.py")
+    command = [sys.executable, confined, str(WORKER.confinement(tmp_path)), sys.executable, "-c", SIGN_FOR_AN_ENDPOINT]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "AWS4-ECDSA-P256-SHA256\n", done.stderr
+
+
+def test_without_its_queue_the_service_of_events_fails_and_says_why(apart: Systemd) -> None:
+    text = apart.config.read_text("utf-8")
+    apart.config.write_text(text.replace("/bulksend-events", "/elsewhere"), "utf-8")
+    with apart.start() as process:
+        assert process.wait(WITHIN_S) == ExitCode.USAGE
+    assert "there is no queue" in apart.log()
+
+
 def test_the_filters_bite(systemd: Systemd, tmp_path: Path) -> None:
-    with systemd.start(confinement(tmp_path, without=["connect", "epoll_ctl", "epoll_create1"])) as process:
+    filters = WORKER.confinement(tmp_path, without=["connect", "epoll_ctl", "epoll_create1"])
+    with systemd.start(filters) as process:
         assert process.wait(WITHIN_S) != 0

@@ -168,7 +168,13 @@ def test_the_lag_is_that_of_the_oldest(desk: Desk, store: SqliteEvents) -> None:
     before = time.time()
     consume(desk, queue.url, store, told)
     (fact,) = told.facts
+    assert fact.lag_s is not None
     assert before - HAPPENED_AT_S + 4 <= fact.lag_s <= time.time() - HAPPENED_AT_S + 4
+    desk.fill(queue.url, [raw(report("delivery"))])
+    consume(desk, queue.url, store, told)
+    desk.fill(queue.url, ["hello"])
+    consume(desk, queue.url, store, told)
+    assert [fact.lag_s for fact in told.facts[1:]] == [None, None], "nothing of it is new"
 
 
 @pytest.mark.usefixtures("quick")

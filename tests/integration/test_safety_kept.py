@@ -134,8 +134,8 @@ def test_how_far_a_canary_is(journal: Journal) -> None:
         assert sent.last_at == pytest.approx(last_at)
         assert (sent.accepted, sent.under_way, sent.untried) == (4, 15, 14)
         assert journal.first_sent_at(campaign) == pytest.approx(began_at)
-        assert journal.mails_sent(campaign, 0.0) == 7
-        assert journal.mails_sent(campaign, last_at + 60) == 0
+        assert journal.mails_sent(campaign.id, 0.0) == 7
+        assert journal.mails_sent(campaign.id, last_at + 60) == 0
 
 
 def test_what_a_canary_holds_back_is_not_to_be_sent_now(journal: Journal) -> None:

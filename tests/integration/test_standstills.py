@@ -13,6 +13,7 @@ from bulksend.config import Settings, load_campaign
 from bulksend.errors import JournalError
 from bulksend.facts import CircuitChanged, Waiting, WaitKind
 from bulksend.journal import Journal, SqliteJournal, Standstill, open_postgres
+from bulksend.metrics import Metrics
 from bulksend.model import Binding, CampaignState
 from bulksend.simulator import SimulatorProcess
 from bulksend.worker import standstills
@@ -191,19 +192,25 @@ def test_status_says_that_the_account_does_not_answer_until_it_does(
     with SimulatorProcess(max_send_rate_per_s=500) as simulator:
         store, settings = submitted(in_folder, simulator)
         simulator.rules([{"fault": "internal_500", "operation": "GetAccount"}])
+        metrics = Metrics()
+
+        def waiting() -> float | None:
+            return metrics.own.get_sample_value("bulksend_waiting", {"why": "quota_unknown"})
 
         async def main() -> None:
-            service = Service(store, settings)
+            service = Service(store, settings, metrics=metrics)
             run = asyncio.create_task(service.run())
             while not (standing := await asyncio.to_thread(store.standing, "launch")).held_up:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
             assert standing.tally.accepted == 0
             assert standing.held_up[0].startswith("it cannot be sent now: ")
+            assert waiting() == 1
             simulator.rules([])
             while (standing := await asyncio.to_thread(store.standing, "launch")).campaign.state is not FINISHED:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
             assert (standing.tally.accepted, standing.held_up) == (300, ())
             assert await asyncio.to_thread(store.journal.standstills, standing.campaign) == []
+            assert waiting() == 0
             service.stop()
             await run
 

@@ -158,8 +158,8 @@ def test_an_inline_template_is_rendered_here(tmp_path: Path) -> None:
         render_template(file, {}, nowhere)
 
 
-def test_quota(simulator: SimulatorProcess) -> None:
-    status = read_quota(settings_for(simulator.url))
+def test_quota(simulator: SimulatorProcess, tmp_path: Path) -> None:
+    status = read_quota(settings_for(simulator.url), tmp_path).account
     assert (status.max_send_rate_per_s, status.sending_enabled) == (500.0, True)
 
 

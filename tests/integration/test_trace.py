@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -15,7 +16,8 @@ from bulksend import worker
 from bulksend.config import Settings, load_campaign
 from bulksend.errors import CampaignUnknownError, UsageError
 from bulksend.event import BounceKind, EventType, MailEvent, Suppression, SuppressionReason
-from bulksend.model import Campaign, SettlementVerdict
+from bulksend.journal import Standstill
+from bulksend.model import Campaign, CampaignState, Halt, HaltScope, SettlementVerdict
 from bulksend.report import Trace, trace_facts
 from bulksend.simulator import SimulatorProcess
 from bulksend.worker import Store
@@ -259,3 +261,38 @@ def test_a_server_without_insights(on_sqlite: Callable[..., Desk], ministack: Mi
     found = trace(desk.store, "0107" * 15, other, ask_ses=True)
     assert "no insights" in found.notes[0]
     assert tmp_path.is_dir()
+
+
+def test_why_it_is_not_sent_yet(desk: Desk) -> None:
+    """Of somebody whose mail waits: what for, and what to do."""
+    write_list(desk.folder / "list.csv", [f"late{n}@example.com" for n in range(200)])
+    path = desk.folder / "late.toml"
+    path.write_text(CAMPAIGN.format(name="late", dedupe="true") + '[safety]\ncanary = "1 %, 15 min"\n', "utf-8")
+    planned = worker.plan(load_campaign(path), desk.settings, desk.store).campaign
+    journal = desk.store.journal
+
+    def said(address: str = "late199@example.com") -> str:
+        (answer,) = desk.trace(address).answers
+        return answer.removeprefix("late, row 200: not yet, it is still to be sent; ")
+
+    assert said() == "the campaign is only planned; to send it: bulksend send late"
+    journal.ask_for(planned, CampaignState.QUEUED)
+    if desk.settings.store is None:  # in a database, whoever has sent the other campaign was seen lately
+        assert said() == "the campaign is queued, and no worker is there: bulksend worker"
+    spent = "the 24-hour quota is spent; it frees from 2026-11-22 12:00:00 UTC"
+
+    async def tell() -> None:
+        await journal.tell_standstills([Standstill(spent, planned.id)])
+
+    with journal.sending():
+        canary = "it waits for the canary: what becomes of the first 2 of the campaign's mails"
+        assert said().startswith(canary)
+        asyncio.run(tell())
+        assert said().startswith(f"nothing of the campaign goes out: {spent}; {canary}")
+        assert said("late1@example.com").endswith(f"; nothing of the campaign goes out: {spent}")
+        halt = Halt("the template is gone", "Make it again.", HaltScope.CAMPAIGN)
+        asyncio.run(journal.set_state(planned.id, CampaignState.HALTED, halt))
+    assert said() == "the campaign is halted: the template is gone. What to do: Make it again."
+    journal.ask_for(planned, CampaignState.QUEUED)
+    journal.ask_for(planned, CampaignState.PAUSED)
+    assert said() == "the campaign is paused; to go on: bulksend resume late"

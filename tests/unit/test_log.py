@@ -6,12 +6,13 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import structlog
 
-from bulksend.facts import CampaignHalted
-from bulksend.model import Halt
+from bulksend.facts import CampaignHalted, QuotaRead
+from bulksend.model import AccountStatus, Halt
 from bulksend.worker.log import RunLog, configure_log
 
 
@@ -43,3 +44,46 @@ def test_a_halt_is_told_with_its_reason_and_without_addresses(monkeypatch: pytes
     line = json.loads(said.getvalue())
     assert (line["event"], line["campaign"], line["scope"]) == ("halted", "launch", "campaign")
     assert (line["reason"], line["remedy"]) == ("SES refused: <[address]> is not verified", "Verify it.")
+
+
+GRANTED = AccountStatus(
+    max_send_rate_per_s=14.0,
+    max_24_hour_send=50_000.0,
+    sent_last_24_hours=10.0,
+    sending_enabled=True,
+    production_access=True,
+    enforcement_status="HEALTHY",
+)
+
+
+def test_a_quota_that_is_read_again_is_told_only_if_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read every 30 seconds: else the line that says why nothing goes out is soon far above."""
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", said)
+    configure_log("info", "json")
+    log = RunLog()
+    changes: list[dict[str, object]] = [
+        {"max_send_rate_per_s": 20.0},
+        {"max_24_hour_send": None},
+        {"enforcement_status": "PROBATION"},
+        {"sending_enabled": False},
+    ]
+    account = GRANTED
+    for change in ({}, *changes):
+        account = replace(account, **change)  # type: ignore[arg-type]
+        for sent in range(50):
+            log.observe(QuotaRead(replace(account, sent_last_24_hours=float(sent)), float(sent), 1.0, 14.0))
+    lines = [json.loads(line) for line in said.getvalue().splitlines()]
+    assert [(line["event"], line["sent_last_24_hours"]) for line in lines] == [("quota read", 0.0)] * 5
+    assert [line["max_send_rate_per_s"] for line in lines] == [14.0, 20.0, 20.0, 20.0, 20.0]
+    assert [line["sending_enabled"] for line in lines] == [True, True, True, True, False]
+
+
+def test_each_reading_of_the_quota_is_there_for_whoever_debugs(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", said)
+    configure_log("debug", "json")
+    log = RunLog()
+    for _ in range(2):
+        log.observe(QuotaRead(GRANTED, 0.0, 1.0, 14.0))
+    assert [json.loads(line)["level"] for line in said.getvalue().splitlines()] == ["info", "debug"]

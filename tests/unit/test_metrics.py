@@ -23,17 +23,21 @@ from bulksend.facts import (
     BatchAnswered,
     BatchSent,
     CampaignHalted,
+    CampaignHindered,
     ChunkRead,
     ChunkStanding,
     CircuitChanged,
     Committed,
     EntriesReturned,
     EntryStanding,
+    EventsHeldUp,
     EventsRecorded,
     Fact,
     LoopLagged,
     PaceChanged,
     QuotaRead,
+    Reputation,
+    Span,
     StoreCounted,
     UnknownStatus,
     Waiting,
@@ -284,6 +288,70 @@ def test_events_are_counted_by_type_and_all_types_are_there_from_the_beginning()
         assert value(metrics, "bulksend_event_lag_seconds") == 4.5
         assert value(metrics, "bulksend_events_unreadable_total") == 1
         assert value(metrics, "bulksend_copies_observed_total", account=ACCOUNT, region=REGION) == 2
+        observer.observe(EventsRecorded({}, {}, None, 7))
+        assert value(metrics, "bulksend_event_lag_seconds") == 4.5, "what cannot be read says nothing of the others"
+
+
+def test_events_are_held_up_while_any_queue_of_the_account_is_whoever_else_comes_and_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    metrics, now_s = Metrics(), 1000.0
+    monkeypatch.setattr("bulksend.metrics.observers.time.monotonic", lambda: now_s)
+
+    def held_up() -> float | None:
+        return value(metrics, "bulksend_events_held_up", account=ACCOUNT, region=REGION)
+
+    with metrics.account(ACCOUNT, REGION) as queue:
+        queue.observe(EventsHeldUp(""))
+        queue.observe(EventsRecorded({}, {}, 4.5, 0, 0))
+        assert held_up() == 0
+        queue.observe(EventsHeldUp("SQS does not answer"))
+        with metrics.account(ACCOUNT, REGION) as sending, metrics.account(ACCOUNT, REGION) as other_queue:
+            sending.observe(PaceChanged(7.0, "quota", 7.0))
+            other_queue.observe(EventsHeldUp(""))
+            other_queue.observe(EventsRecorded({}, {}, 0.5, 0, 0))
+            assert held_up() == 1
+            assert value(metrics, "bulksend_pace_recipients_per_second") == 7
+        assert held_up() == 1
+        assert value(metrics, "bulksend_pace_recipients_per_second") is None
+        now_s += 60
+        queue.observe(EventsHeldUp("the store is locked"))
+        now_s += 60
+        assert value(metrics, "bulksend_event_lag_seconds") == 124.5, "they are late by as long as they are held up"
+        queue.observe(EventsHeldUp(""))
+        assert (held_up(), value(metrics, "bulksend_event_lag_seconds")) == (0, 4.5)
+    assert held_up() is None
+
+
+def test_a_campaign_that_cannot_be_begun_is_waiting_for_what_hinders_it() -> None:
+    metrics = Metrics()
+
+    def waiting() -> list[float | None]:
+        return [value(metrics, "bulksend_waiting", why=kind.value) for kind in WaitKind]
+
+    none_at_all = waiting()
+    metrics.store.observe(CampaignHindered("a", "the disk is full", WaitKind.STORE))
+    metrics.store.observe(CampaignHindered("b", "other credentials", WaitKind.THIS_WORKER))
+    metrics.store.observe(CampaignHindered("a", "the disk is still full", WaitKind.STORE))
+    assert value(metrics, "bulksend_waiting", why="store") == 1
+    assert value(metrics, "bulksend_waiting", why="this_worker") == 1
+    for campaign_id in "ab":
+        metrics.store.observe(CampaignHindered(campaign_id, "", None))
+    assert waiting() == none_at_all == [0] * len(WaitKind)
+
+
+def test_what_an_account_is_judged_by_is_told_of_each_span() -> None:
+    metrics = Metrics()
+    spans = {Span.DAY: Reputation(90, 3, 1), Span.WEEK: Reputation(100, 4, 2)}
+    metrics.store.observe(replace(counted({}), reputation={("http://127.0.0.1:8080/", REGION): spans}))
+    found = [
+        value(metrics, f"bulksend_heard_{what}", account="127.0.0.1:8080", region=REGION, span=span)
+        for what in ("mails", "bounced_mails", "complained_mails")
+        for span in ("day", "week")
+    ]
+    assert found == [90, 100, 3, 4, 1, 2]
+    metrics.store.observe(counted({}))
+    assert value(metrics, "bulksend_heard_mails", span="day") is None
 
 
 def test_the_oldest_doubt_of_all_campaigns_is_told() -> None:
@@ -409,6 +477,28 @@ def test_the_counters_of_a_campaign_go_with_its_label(monkeypatch: pytest.Monkey
     assert found == {f"launch {n}" for n in range(5, declared.CAMPAIGNS_LABELLED + 5)}
 
 
+def test_campaigns_that_only_lie_there_take_no_label_from_those_that_are_sent() -> None:
+    metrics = Metrics(campaigns=True)
+    lying = {f"planned {n}": {EntryStanding.PENDING: 5} for n in range(declared.CAMPAIGNS_LABELLED + 5)}
+    metrics.store.observe(counted(lying))
+
+    def shown() -> dict[str, float]:
+        return {
+            dict(labels)["campaign"]: found
+            for (name, labels), found in series(metrics.own).items()
+            if name == "bulksend_campaign_entries"
+        }
+
+    assert shown()["other"] == 5 * 5
+    with metrics.campaign(ACCOUNT, REGION, "launch") as observer:
+        observer.observe(sent())
+        assert value(metrics, "bulksend_in_flight_requests", campaign="launch") == 1
+        assert shown()["other"] == 6 * 5
+        assert len(shown()) == declared.CAMPAIGNS_LABELLED
+        metrics.store.observe(counted(lying))
+        assert shown()["other"] == 6 * 5
+
+
 def test_documented_statuses_are_never_others() -> None:
     metrics = Metrics()
     with metrics.campaign(ACCOUNT, REGION, "launch") as observer:
@@ -422,3 +512,19 @@ def test_a_campaign_that_could_not_be_begun_has_halted() -> None:
     metrics = Metrics()
     metrics.store.observe(CampaignHalted(Halt("the snapshot is damaged", "-")))
     assert value(metrics, "bulksend_halts_total", scope="campaign") == 1
+
+
+@pytest.mark.parametrize("text", ['name = "launch"\n', "x"])
+def test_a_file_that_has_something_else_in_it_stays(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "campaign.toml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(ServerError, match="something else is in it"), MetricsFile(Metrics(), path):
+        pass
+    assert path.read_text("utf-8") == text
+
+
+def test_a_link_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.prom"
+    path.symlink_to(path)
+    with pytest.raises(ServerError), MetricsFile(Metrics(), path):
+        pass

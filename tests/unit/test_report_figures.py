@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bulksend.report import Durations, Kinds, Rate
 from bulksend.report.chart import round_ticks, time_ticks
-from bulksend.report.figures import MAX_POINTS, Kind
+from bulksend.report.figures import MAX_POINTS, Kind, Pace
 from tests.unit.test_report_page import NOON, kinds
 
 INSTANTS = st.lists(
@@ -41,6 +41,56 @@ def test_a_rate_loses_nothing_and_is_short(added: list[tuple[float, int]]) -> No
     for span in spans:
         there = sum(amount for at, amount in added if span.begins <= at < span.ends)
         assert span.per_s * rate.width_s == pytest.approx(there)
+
+
+@given(INSTANTS, st.floats(0, 1e4))
+def test_a_pace_leaves_out_silences_and_nothing_else(added: list[tuple[float, int]], before_s: float) -> None:
+    rate = Rate()
+    for at, amount in added:
+        rate.add(at, amount)
+    instants = sorted(at for at, amount in added if amount)
+    since = min(at for at, _ in added) - before_s
+    pace = rate.pace(since)
+    if not instants:
+        assert pace == Pace(0.0, 0.0)
+        return
+    took_s = instants[-1] - since
+    long_s = max(60.0, 20 * took_s / len(instants))
+    silent_s = sum(gap for gap in (b - a for a, b in pairwise([since, *instants])) if gap > long_s)
+    missed_s = sum(gap for gap in (b - a for a, b in pairwise(instants)) if long_s < gap < 2 * rate.width_s)
+    assert silent_s - missed_s - 1e-3 <= pace.silent_s <= silent_s + 1e-3
+    assert pace.per_s == pytest.approx(rate.total / max(took_s - pace.silent_s, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("added", "since", "pace"),
+    [
+        ([(second, 500) for second in range(201)], 0, Pace(502.5, 0.0)),
+        ([(second, 500) for second in range(201)] + [(3800, 3)], 0, Pace(100_503 / 200, 3600.0)),
+        ([(second, 500) for second in range(3600, 3801)], 0, Pace(502.5, 3600.0)),
+        ([(100 * n, 1) for n in range(1, 101)], 0, Pace(0.01, 0.0)),
+        ([(0.1, 30), (0.2, 20)], 0, Pace(50.0, 0.0)),
+        ([(1, 100), (500, 0)], 0, Pace(100.0, 0.0)),
+        ([(second, 500) for second in range(201)] + [(209, 0), (1000, 0)], 0, Pace(502.5, 0.0)),
+        ([(5, 7)], 900, Pace(7.0, 0.0)),
+    ],
+    ids=[
+        "even",
+        "a straggler",
+        "a late beginning",
+        "slow",
+        "under a second",
+        "refused later",
+        "refused in the last step",
+        "a clock set back",
+    ],
+)
+def test_a_pace(added: list[tuple[float, int]], since: float, pace: Pace) -> None:
+    rate = Rate()
+    for at, amount in added:
+        rate.add(NOON + at, amount)
+    found = rate.pace(NOON + since)
+    assert (found.per_s, found.silent_s) == pytest.approx((pace.per_s, pace.silent_s), rel=1e-6)
 
 
 @pytest.mark.parametrize(("for_s", "width_s"), [(300, 1), (301, 2), (3000, 10), (86_400, 600), (86_400 * 40, 21_600)])

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from bulksend.event import BounceKind, EventType, MailEvent
-from bulksend.model import CampaignState, EntryState
-from bulksend.report import Step, Trace, TracedMail, answer_of, print_trace, trace_facts
+from bulksend.model import CampaignState, EntryState, Halt
+from bulksend.report import Pending, Step, Trace, TracedMail, answer_of, print_trace, trace_facts, why_pending
+from bulksend.safety import Canary, Safety
+from bulksend.schedule import Schedule
+from tests.unit.test_report_page import campaign
 
 ACCEPTED_AT = 1_795_262_400.0
 
@@ -119,6 +122,64 @@ REJECTED = event(EventType.REJECT, 1, None, "", "Bad content")
 )
 def test_did_she_get_it(found: TracedMail, said: str) -> None:
     assert answer_of(found).startswith(f"launch, row 7: {said}")
+
+
+SPENT = "the 24-hour quota is spent; it frees from 2026-11-22 12:00:00 UTC"
+HALT = Halt("SES refused the campaign: TEMPLATE_NOT_FOUND", "Create the template.")
+
+
+@pytest.mark.parametrize(
+    ("pending", "said"),
+    [
+        (
+            Pending(campaign(CampaignState.PLANNED), ACCEPTED_AT, 0),
+            "the campaign is only planned; to send it: bulksend send 2026-11-launch",
+        ),
+        (
+            Pending(campaign(CampaignState.QUEUED), ACCEPTED_AT, 0, orphaned=True),
+            "the campaign is queued, and no worker is there: bulksend worker",
+        ),
+        (Pending(campaign(CampaignState.QUEUED), ACCEPTED_AT, 0), "the campaign is queued"),
+        (Pending(campaign(CampaignState.SENDING), ACCEPTED_AT, 0), "the campaign is sending"),
+        (
+            Pending(campaign(CampaignState.SENDING), ACCEPTED_AT, 0, orphaned=True),
+            "the campaign was being sent by a process that died: bulksend resume 2026-11-launch",
+        ),
+        (
+            Pending(campaign(CampaignState.SENDING), ACCEPTED_AT, 0, orphaned=True, by_worker=True),
+            "the campaign was being sent by a worker that is gone: start it again, and it goes on by itself",
+        ),
+        (
+            Pending(campaign(CampaignState.SENDING), ACCEPTED_AT, 0, held_up=(SPENT, "the account does not answer")),
+            f"nothing of the campaign goes out: {SPENT}; the account does not answer",
+        ),
+        (
+            Pending(campaign(CampaignState.PAUSED), ACCEPTED_AT, 0),
+            "the campaign is paused; to go on: bulksend resume 2026-11-launch",
+        ),
+        (
+            Pending(campaign(CampaignState.HALTED, halt=HALT), ACCEPTED_AT, 0),
+            "the campaign is halted: SES refused the campaign: TEMPLATE_NOT_FOUND. What to do: Create the template.",
+        ),
+        (
+            Pending(campaign(CampaignState.QUEUED, schedule=Schedule(not_before=ACCEPTED_AT + 3600)), ACCEPTED_AT, 0),
+            "by its schedule the campaign may send again from 2026-11-21 13:00:00 UTC",
+        ),
+    ],
+)
+def test_why_it_is_not_sent_now(pending: Pending, said: str) -> None:
+    assert why_pending(pending) == said
+    mail = TracedMail("launch", pending.campaign.state, 7, EntryState.PENDING, "", "", None, 0, waits_for=said)
+    assert answer_of(mail) == f"launch, row 7: not yet, it is still to be sent; {said}"
+
+
+@pytest.mark.parametrize(("place", "passed_at", "waits"), [(99, None, False), (100, None, True), (100, 1.0, False)])
+def test_what_waits_for_the_canary_says_so(place: int, passed_at: float | None, waits: bool) -> None:  # noqa: FBT001
+    canary = Safety(canary=Canary.parse("1 %, 15 min"))
+    of = campaign(CampaignState.SENDING, entries=10_000, safety=canary, canary_passed_at=passed_at)
+    said = why_pending(Pending(of, ACCEPTED_AT, place))
+    assert said.startswith("it waits for the canary: what becomes of the first 100 of") is waits
+    assert waits or said == "the campaign is sending"
 
 
 EVENTS = st.lists(
