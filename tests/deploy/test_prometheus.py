@@ -11,7 +11,7 @@ import promql_parser
 import pytest
 
 from tests import grafana, promql
-from tests.deploy.prometheus import INTERVALS, Prometheus, Run, go_on, running, watching
+from tests.deploy.prometheus import FATES, INTERVALS, Prometheus, Run, go_on, running, watching
 from tests.events_queues import Desk
 from tests.independent import Ministack
 
@@ -168,4 +168,4 @@ def test_bounces_are_set_against_mails(watched: Watched) -> None:
     """Events are counted for the account that sends: else a rate would have nothing to be a rate of."""
     (rate,) = watched.prometheus.query("account_region:bulksend_bounces_permanent:ratio_1d", watched.at)
     assert rate["metric"]["account"] == watched.run.account
-    assert 0.001 < float(rate["value"][1]) < 0.03
+    assert float(rate["value"][1]) == pytest.approx(FATES["bounce_share"], rel=0.2)
