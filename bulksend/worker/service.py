@@ -104,6 +104,8 @@ class Service:
         self._standstills = Standstills(store.journal)
         self._count_soon: Callable[[], None] = lambda: None
         self._stop = asyncio.Event()
+        self._rouse = asyncio.Event()
+        """Somebody is to look at once."""
         self._log = structlog.get_logger()
         self.beat_at_s = time.monotonic()
         """When the event loop was last seen to turn."""
@@ -127,10 +129,11 @@ class Service:
             tidying = asyncio.create_task(self._tidy(), name="tidying")
             try:
                 while not self._stop.is_set():
+                    self._rouse.clear()
                     await self._unless_stopped(self._look())
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(LOOK_EVERY_S):
-                            await self._stop.wait()
+                            await self._rouse.wait()
             finally:
                 tidying.cancel()
                 await self._drain()
@@ -140,6 +143,7 @@ class Service:
     def stop(self) -> None:
         """Take nothing up any more; wait for the answers in flight; let go of everything; then `run` returns."""
         self._stop.set()
+        self._rouse.set()
 
     def abandon(self) -> None:
         """Do not wait for the answers: what is in flight is in doubt."""
@@ -336,6 +340,8 @@ class Service:
         finally:
             del self._runs[submitted.id]
             self._count_soon()
+            if self._only is not None:
+                self._rouse.set()  # nobody else is waited for
 
     async def _run(self, run: _Run) -> None:
         submitted = run.submitted
