@@ -255,7 +255,6 @@ def _empty() -> sqlite3.Connection:
 
 
 @cache
-@cache
 def _insertion(into: Into, rows: int) -> str:
     columns = ", ".join(name for name, _ in into.columns)
     return f"INSERT INTO {into.table} ({columns}) VALUES {_marks(len(into.columns), rows)} {into.tail}"  # noqa: S608  our own words

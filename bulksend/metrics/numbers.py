@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import accumulate
 
 from bulksend.event import BounceKind, EventType
@@ -75,6 +75,12 @@ class CampaignLabels:
         self._most = most
         self._seen_at_s: dict[str, float] = {}
         self._at_work: Counter[str] = Counter()
+
+    def look_at_only(self, names: Collection[str]) -> None:
+        """Those that were only looked at, and are no more, make room."""
+        for gone in [name for name, at_s in self._seen_at_s.items() if at_s == float("-inf") and name not in names]:
+            if not self._at_work[gone]:
+                del self._seen_at_s[gone]
 
     def looked_at(self, name: str) -> str:
         """What stands for a campaign that nobody here sends: itself, as long as there is room."""

@@ -176,9 +176,8 @@ class AccountObserver:
 
     def event_lag_s(self) -> float | None:
         """How far its queue's events are behind, which grows while they are held up; None before the first."""
-        if self._lag_s is None or self._held_up_since_s is None:
-            return self._lag_s
-        return self._lag_s + time.monotonic() - self._held_up_since_s
+        lag_s, since_s = self._lag_s, self._held_up_since_s  # another thread may be looking
+        return lag_s if lag_s is None or since_s is None else lag_s + time.monotonic() - since_s
 
     def close(self) -> None:
         """The account is not sent from any more, or the queue not read: nothing waits."""

@@ -188,6 +188,7 @@ class Metrics(Collector):
 
     def _add_census(self, samples: dict[Series, list[Sample]], census: StoreCounted) -> None:
         entries: dict[Labels, float] = {}
+        self._names.look_at_only(census.entries)
         for name, counts in census.entries.items():
             label = self._names.looked_at(name) if self._labels_campaigns else ""
             for standing, many in counts.items():

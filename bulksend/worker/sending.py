@@ -115,7 +115,8 @@ def send(
                 runner.run(_send_among_others(campaign, settings, store, observers, metrics, note_signal))
         with suppress(BulksendError):  # the numbers stand without it
             settle(store, store.journal.campaign(campaign.name))
-            if metrics is not None and metrics.census is not None:  # what was settled is not in the last one
+        if metrics is not None and metrics.census is not None and not interrupted:
+            with suppress(Exception):  # what was settled is not in the last one
                 metrics.store.observe(counted(store, metrics.census.workers))
         campaign = store.journal.campaign(campaign.name)
         return Sent(campaign, store.journal.tally(campaign), interrupted, time.monotonic() - began_s)

@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
+
+from bulksend.engine.remedies import without_addresses
 from bulksend.errors import BulksendError
 from bulksend.facts import CircuitChanged, Fact, Waiting, WaitKind
 from bulksend.journal import Standstill
@@ -20,6 +23,7 @@ SOON_S = 1.0
 AGAIN_S = 20.0
 """A third of the time for which it is believed."""
 LAST_WITHIN_S = 2.0
+MAX_REASON = 500
 TOLD_KINDS = (WaitKind.DAY_SPENT, WaitKind.QUOTA_UNKNOWN)
 """Schedule and canary are the campaign's own: whoever looks knows them. While the store waits, nothing can be told."""
 
@@ -51,8 +55,9 @@ class Told:
                 pass
 
     def because(self, reason: str, what: str = "") -> None:
-        """Why nothing goes out, in words without addresses; empty when it does, as far as `what` is concerned."""
-        self._standstills.note((self._of, what), reason)
+        """Why nothing goes out, in words; empty when it does, as far as `what` is concerned. Addresses are left out."""
+        said = without_addresses(reason).encode("utf-8", "replace").decode()
+        self._standstills.note((self._of, what), said[:MAX_REASON])
 
     def over(self) -> None:
         """Nothing holds it up any more, or it is not this process's any more."""
@@ -118,8 +123,12 @@ class Standstills:
                     await self._is_new.wait()
             await asyncio.sleep(SOON_S)
             self._is_new.clear()
-            with suppress(BulksendError):
+            try:
                 await self._keeper.tell_standstills(self._found())
+            except BulksendError:
+                self._is_new.set()  # once more, soon
+            except Exception as error:  # noqa: BLE001  what only tells ends nothing, and goes on telling
+                structlog.get_logger().error("what holds things up cannot be told", error=type(error).__name__)
 
     def _found(self) -> list[Standstill]:
         by_whom: dict[_Of, list[str]] = {}

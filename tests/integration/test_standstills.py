@@ -155,12 +155,38 @@ def test_all_that_holds_one_up_is_told_together_without_what_its_file_says_itsel
     assert told_over_time(Kept(), noted) == [[Standstill(circuit, "c"), of_account], [of_account], []]
 
 
+def test_reasons_have_no_address_and_nothing_that_cannot_be_written() -> None:
+    async def noted(found: Standstills) -> None:
+        found.of_campaign("c").because("no identity jane@example.com in /srv/\udcff/list")
+        await asyncio.sleep(2)
+
+    ((told,), _) = told_over_time(Kept(), noted)
+    assert "jane" not in told.reason
+    assert told.reason.encode("utf-8").endswith(b"in /srv/?/list")
+
+
+def test_a_fault_that_nobody_foresaw_does_not_end_the_telling() -> None:
+    class Faulty(Kept):
+        async def tell_standstills(self, found: Sequence[Standstill]) -> None:
+            if not self.told:
+                self.told.append([])
+                raise ValueError("unforeseen")
+            await super().tell_standstills(found)
+
+    async def noted(found: Standstills) -> None:
+        found.of_campaign("c").observe(SPENT)
+        await asyncio.sleep(30)
+
+    assert told_over_time(Faulty(), noted)[1] == [Standstill(SPENT.reason, "c")]
+
+
 def test_that_nothing_can_be_told_ends_nothing() -> None:
     async def noted(found: Standstills) -> None:
         found.of_campaign("c").observe(SPENT)
         await asyncio.sleep(30)
 
-    assert told_over_time(Kept(failures=1), noted) == [[Standstill(SPENT.reason, "c")], []]
+    reason = [Standstill(SPENT.reason, "c")]
+    assert told_over_time(Kept(failures=1), noted) == [reason, reason, []], "and is told as soon as it can be"
 
 
 # In a run -------------------------------------------------------------------------------------------------------------

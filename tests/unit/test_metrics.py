@@ -497,6 +497,8 @@ def test_campaigns_that_only_lie_there_take_no_label_from_those_that_are_sent() 
         assert len(shown()) == declared.CAMPAIGNS_LABELLED
         metrics.store.observe(counted(lying))
         assert shown()["other"] == 6 * 5
+    metrics.store.observe(counted({"newcomer": {EntryStanding.PENDING: 5}}))
+    assert "newcomer" in shown(), "those before it are gone"
 
 
 def test_documented_statuses_are_never_others() -> None:
