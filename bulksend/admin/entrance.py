@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from bulksend.admin.refusals import Refusal
 from bulksend.errors import ConfigError
@@ -33,6 +34,14 @@ _FOREIGN_ORIGIN = Refusal(
     "A web page of another origin may not ask this",
     "Ask without a browser, or give the worker a token and send it.",
 )
+
+
+class Headers(Protocol):
+    """Those of a request."""
+
+    def getall(self, name: str, otherwise: list[str], /) -> list[str]:
+        """All of a name."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,10 @@ class Entrance:
                 f"the token of the HTTP face must be {MIN_TOKEN_CHARACTERS} or more ASCII characters without a space",
                 hint="Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
             )
+
+    def refusal_by(self, headers: Headers) -> Refusal | None:
+        """Why a request with these headers is not let in, if so."""
+        return self.refusal(*(headers.getall(name, []) for name in ("Authorization", "Host", "Origin")))
 
     def refusal(self, authorizations: Sequence[str], hosts: Sequence[str], origins: Sequence[str]) -> Refusal | None:
         """Why a request is not let in, if so: by all of its headers Authorization, Host and Origin."""

@@ -73,8 +73,7 @@ class Face:
         return f"The HTTP face listens on {self.url}: every request needs the token. It speaks plain HTTP, not TLS."
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        headers = (request.headers.getall(name, []) for name in ("Authorization", "Host", "Origin"))
-        refusal = self._entrance.refusal(*headers)
+        refusal = self._entrance.refusal_by(request.headers)
         if refusal is not None:
             return refusal.answer()
         operation = "no route"

@@ -52,8 +52,7 @@ class WatchedFace:
         return f"metrics on {self._listener.url}/metrics: {who}"
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        headers = (request.headers.getall(name, []) for name in ("Authorization", "Host", "Origin"))
-        refusal = self._entrance.refusal(*headers)
+        refusal = self._entrance.refusal_by(request.headers)
         if refusal is not None:
             return refusal.answer()
         try:

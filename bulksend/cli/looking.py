@@ -16,7 +16,6 @@ from bulksend.cli.app import COMMON, Common, Fates, Output, States, app, target_
 from bulksend.cli.terminal import (
     complain,
     console,
-    facts_of,
     for_people,
     looked_at,
     print_facts,
@@ -87,7 +86,7 @@ def _list_campaigns(output: Output, common: Common) -> int:
     found = store.standings()
     out = console(sys.stdout)
     if output == "json":
-        print_json([facts_of(one) | {"created_at": one.campaign.created_at} for one in found])
+        print_json([one.facts() | {"created_at": one.campaign.created_at} for one in found])
     elif found:
         print_campaigns(out, ((one.campaign, one.tally, one.orphaned, bool(one.held_up)) for one in found))
     else:
@@ -139,7 +138,7 @@ def _screen(output: Output) -> Iterator[Callable[[Standing], None]]:
         sys.stdout.flush()
 
     def as_line(standing: Standing) -> None:
-        print_json_line(facts_of(standing))
+        print_json_line(standing.facts())
 
     def in_place(standing: Standing) -> None:
         # On a console of its own: what is printed on that of a live display comes with a copy of the display.

@@ -25,7 +25,6 @@ __all__ = [
     "ask",
     "complain",
     "console",
-    "facts_of",
     "for_people",
     "looked_at",
     "print_facts",
@@ -53,27 +52,12 @@ def looked_at(standings: Sequence[Standing]) -> int:
     return code if all(one.tally.adds_up for one in standings) else int(ExitCode.UNEXPECTED)
 
 
-def facts_of(standing: Standing) -> dict[str, object]:
-    """The stable JSON form of `status`."""
-    from bulksend.report import campaign_facts  # noqa: PLC0415
-
-    untold = "" if standing.untold is None else standing.untold.message
-    return campaign_facts(
-        standing.campaign,
-        standing.tally,
-        standing.became,
-        orphaned=standing.orphaned,
-        held_up=standing.held_up,
-        untold=untold,
-    )
-
-
 def print_standing(standing: Standing, output: Output, to: Console) -> None:
     """A campaign's buckets in the form asked for: as text to a console, as JSON to standard output."""
     from bulksend.report import print_status  # noqa: PLC0415
 
     if output == "json":
-        print_json(facts_of(standing))
+        print_json(standing.facts())
     else:
         print_status(
             to,

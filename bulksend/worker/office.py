@@ -16,7 +16,7 @@ from bulksend.errors import BulksendError, ConfigError
 from bulksend.facts import EntryStanding, StoreCounted
 from bulksend.metrics import Metrics
 from bulksend.model import AccountStatus, Campaign
-from bulksend.report import campaign_facts, write_results
+from bulksend.report import write_results
 from bulksend.ses import Account
 from bulksend.worker.access import aws_access
 from bulksend.worker.control import cancel, pause
@@ -159,16 +159,7 @@ class ServiceOffice:
             yield text.getvalue().encode()
 
     def _facts(self, name: str) -> Mapping[str, object]:
-        standing = self._store.standing(name)
-        untold = "" if standing.untold is None else standing.untold.message
-        return campaign_facts(
-            standing.campaign,
-            standing.tally,
-            standing.became,
-            orphaned=standing.orphaned,
-            held_up=standing.held_up,
-            untold=untold,
-        )
+        return self._store.standing(name).facts()
 
     async def _decided(self, name: str, decide: Callable[[Campaign], object]) -> Mapping[str, object]:
         def work() -> Mapping[str, object]:

@@ -99,8 +99,6 @@ class Service:
         self._opening: dict[Binding, asyncio.Lock] = {}
         self._stack = AsyncExitStack()
         self._fleet: Fleet | None = None
-        self._hindered: set[str] = set()
-        """Ids of campaigns of which it was told that they cannot be begun."""
         self._standstills = Standstills(store.journal)
         self._count_soon: Callable[[], None] = lambda: None
         self._stop = asyncio.Event()
@@ -113,8 +111,8 @@ class Service:
         self.abandoned = False
         """Whether it ended before every answer was there."""
         self.ready = asyncio.Event()
-        self.hindrances: dict[str, str] = {}
-        """Why campaigns that were submitted cannot be sent by this process now, by their names."""
+        self._hindered: dict[str, tuple[str, str]] = {}
+        """By id: the name of a campaign that was submitted, and why it cannot be sent by this process now."""
 
     # Its life ---------------------------------------------------------------------------------------------------------
 
@@ -182,6 +180,11 @@ class Service:
     def faults(self) -> list[str]:
         """What is wrong with this worker's part in the fleet, as long as it is."""
         return [] if self._fleet is None else self._fleet.faults
+
+    @property
+    def hindrances(self) -> dict[str, str]:
+        """Why campaigns that were submitted cannot be sent by this process now, by their names."""
+        return dict(self._hindered.values())
 
     @property
     def campaigns(self) -> list[str]:
@@ -268,11 +271,8 @@ class Service:
                 run.submitted = replace(run.submitted, schedule=one.schedule)
                 self._reschedule(run)
         self._standstills.keep_only({one.id for one in submitted})
-        for campaign_id in self._hindered - {one.id for one in submitted}:
+        for campaign_id in self._hindered.keys() - {one.id for one in submitted}:
             self._is_hindered_no_more(campaign_id)
-        self.hindrances = {
-            name: why for name, why in self.hindrances.items() if name in {one.name for one in submitted}
-        }
         if self._only is not None and not submitted and not self._runs:
             self.stop()
 
@@ -281,15 +281,13 @@ class Service:
         run.task = asyncio.create_task(self._guarded(run), name=f"campaign {submitted.id}")
 
     def _try_later(self, submitted: Submitted, error: BulksendError) -> None:
-        self.hindrances[submitted.name] = error.message
+        self._hindered[submitted.id] = (submitted.name, error.message)
         self._standstills.of_campaign(submitted.id).because(f"it cannot be sent now: {error.message}")
         self._of_store.observe(CampaignHindered(submitted.id, error.message, _what_hinders(error)))
-        self._hindered.add(submitted.id)
         self._not_before_s[submitted.id] = time.monotonic() + TRY_AGAIN_S
 
     def _is_hindered_no_more(self, campaign_id: str) -> None:
-        if campaign_id in self._hindered:
-            self._hindered.remove(campaign_id)
+        if self._hindered.pop(campaign_id, None) is not None:
             self._of_store.observe(CampaignHindered(campaign_id, "", None))
 
     def _reschedule(self, run: _Run) -> None:
@@ -373,7 +371,6 @@ class Service:
                     return
                 log.info("taken up")
                 run.has_begun = True
-                self.hindrances.pop(submitted.name, None)
                 told.because("")
                 self._is_hindered_no_more(submitted.id)
                 state = await engine.run()

@@ -24,7 +24,7 @@ from bulksend.journal import (
 )
 from bulksend.model import Campaign, CampaignState, Tally
 from bulksend.recipients import FolderShelf, Shelf, SnapshotReader, open_shelf
-from bulksend.report import Became
+from bulksend.report import Became, campaign_facts
 from bulksend.worker.access import s3_endpoint
 
 __all__ = ["Standing", "Store", "Target", "find_target", "is_file", "refuse_cancelled"]
@@ -53,6 +53,17 @@ class Standing:
     by_worker: bool = False
     held_up: tuple[str, ...] = ()
     untold: EventStoreError | None = field(default=None, compare=False)
+
+    def facts(self) -> dict[str, object]:
+        """The stable JSON form of `status`."""
+        return campaign_facts(
+            self.campaign,
+            self.tally,
+            self.became,
+            orphaned=self.orphaned,
+            held_up=self.held_up,
+            untold="" if self.untold is None else self.untold.message,
+        )
 
 
 @dataclass(frozen=True, slots=True)
